@@ -1,0 +1,75 @@
+"""Checks on what the user gives, and the one kind of error they raise.
+
+Every message names the argument, the rule, the value and the way out, on one line, so that the
+command line can print it as it stands.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+
+class BadInput(ValueError):
+    """Something the user gave cannot be used; the message is one line and says what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s+", " ", message).strip())
+
+
+class UnknownName(BadInput, LookupError):
+    """A name that is not among the known ones."""
+
+
+def check_name(what: str, name: object, known: Iterable[str]) -> str:
+    """Return ``name`` if it is one of ``known``; otherwise raise :class:`UnknownName` with close matches."""
+    known = sorted(known)
+    if isinstance(name, str) and name in known:
+        return name
+    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    raise UnknownName(f"no {what} named {str(name)!r}; {hint}")
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """Return ``value`` as a float if it is a finite number inside the stated range."""
+    rules = [
+        ("greater than", above, lambda v, b: v > b),
+        ("at least", at_least, lambda v, b: v >= b),
+        ("less than", below, lambda v, b: v < b),
+        ("at most", at_most, lambda v, b: v <= b),
+    ]
+    active = [(word, bound, holds) for word, bound, holds in rules if bound is not None]
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or not all(holds(number, bound) for _, bound, holds in active):
+        range_ = " and ".join(f"{word} {bound:g}" for word, bound, _ in active) or "finite"
+        raise BadInput(f"{name} must be a finite number {range_}; got {value!r}")
+    return number
+
+
+def check_count(name: str, value: object, *, at_least: int = 1) -> int:
+    """Return ``value`` if it is a whole number of at least ``at_least``."""
+    whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+    if not whole or value < at_least:
+        raise BadInput(f"{name} must be a whole number of at least {at_least}; got {value!r}")
+    return int(value)
+
+
+def check_finite(name: str, tensor: Tensor) -> Tensor:
+    """Return ``tensor`` if it holds no NaN and no infinity; integer tensors always pass."""
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise BadInput(f"{name} must be finite; {bad} of {tensor.numel()} values are NaN or infinite: clean them before use")
+    return tensor
