@@ -1,0 +1,106 @@
+"""Files that are there whole or not at all, and JSON that every reader accepts."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neurocl.primitives.checks import BadInput
+
+TEMPORARY = ".part-"  # name of a file on its way to its place: .part-<process>-<final name>
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Create ``folder`` with its parents; return the folders that were new, outermost first.
+
+    Raises:
+        BadInput: If the folder cannot be made, or something else stands in its place.
+    """
+    new = [path for path in [*reversed(folder.parents), folder] if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remove_empty(new)
+        raise unwritable(folder, error) from error
+    return new
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of ``folders`` that are empty, innermost first."""
+    for folder in reversed(folders):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let ``fill`` write a temporary file beside ``path``, then put it in place in one step.
+
+    A reader, and a run killed at any moment, sees the old file or the new one, never half of it.
+
+    Raises:
+        BadInput: If the folder cannot be written to or the disk is full; nothing is left behind.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        fill(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # on the disk before the name points to it
+        temporary.replace(path)
+    except OSError as error:
+        remove(temporary)
+        raise unwritable(path, error) from error
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file in one step."""
+    write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON in one step: ``null`` for what is unknown, and never NaN or Infinity."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Raises:
+        BadInput: If it cannot be read or is not whole.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BadInput(f"{path} is damaged ({error}): remove it, or its folder, and run again") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} is damaged (no JSON object): remove it, or its folder, and run again")
+    return content
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed in the middle of writing left in ``folder``."""
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there and can be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """Say on one line why ``path`` cannot be written, and the way out."""
+    reason = error.strerror or str(error)
+    return BadInput(
+        f"cannot write {path}: {reason}; choose another place with --out, or make room and permission there"
+    )
