@@ -43,8 +43,8 @@ class Cost:
         parameter_bytes: Weights and other numbers that prediction reads.
         auxiliary_bytes: Importance, anchors, statistics, optimiser state and copies that outlive a task.
         memory_bytes: Stored samples, labels or activity of past data.
-        synaptic_operations_per_sample: Spikes times fan-out, one accumulation each; ``None`` where nothing was measured.
-        multiply_accumulates_per_sample: Products with analogue inputs; ``None`` where nothing was measured.
+        synaptic_operations_per_sample: Spikes times fan-out, one accumulation each; ``None`` where not measured.
+        multiply_accumulates_per_sample: Products with analogue inputs; ``None`` where not measured.
         mean_firing_rate: Spikes per hidden neuron and step (rate coding: share of active units).
     """
 
