@@ -1,1 +1,39 @@
-"""."""
+"""Networks over time: layers between an encoding, a readout and a head; spiking and rate-coded alike.
+
+Inputs are ``[B, ...]`` (static) or ``[T, B, ...]`` (sequences); signals ``[T, B, ...]``; scores ``[B, labels]``.
+"""
+
+from neurocl.networks.coding import default_neuron, encoding_for, neuron_for
+from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
+from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
+from neurocl.networks.mlp import MLP
+from neurocl.networks.network import Network, evaluating
+from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
+from neurocl.networks.signal import LayerActivity, Signal
+from neurocl.networks.synapses import Conv2d, Linear
+
+__all__ = [
+    "MLP",
+    "Conv2d",
+    "Count",
+    "Direct",
+    "Encoding",
+    "ExpandingHead",
+    "Frames",
+    "Head",
+    "Latency",
+    "LayerActivity",
+    "Linear",
+    "Membrane",
+    "MultiHead",
+    "Network",
+    "Poisson",
+    "Readout",
+    "Signal",
+    "SingleHead",
+    "WeightedRate",
+    "default_neuron",
+    "encoding_for",
+    "evaluating",
+    "neuron_for",
+]

@@ -1,0 +1,75 @@
+"""The feed-forward network: fully connected hidden layers over time."""
+
+from collections.abc import Sequence
+
+from neurocl.networks.coding import (
+    MakeNeuron,
+    default_neuron,
+    encoding_for,
+    neuron_for,
+    weight_scale_for,
+)
+from neurocl.networks.encoding import Encoding
+from neurocl.networks.layers import Layer
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode
+from neurocl.networks.readout import Readout
+from neurocl.networks.synapses import Linear
+from neurocl.primitives.checks import check_count
+from neurocl.primitives.seeding import generator, seeded
+from neurocl.primitives.tasks import Coding, TaskShape
+
+
+class MLP(Network):
+    """Fully connected layers; images are taken as vectors.
+
+    Args:
+        shape: What the inputs are.
+        hidden: Width of each hidden layer.
+        coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
+        neuron: Makes one layer's spiking neurons.
+        encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
+        seed: Source of all weights.
+        bias: Whether neurons and head have a bias.
+        weight_scale: Standard deviation of a hidden current for inputs of mean square 1; ``None`` means 1 for
+            spiking neurons and torch's 0.577 for rate units.
+        training: How weights get their gradient.
+    """
+
+    def __init__(
+        self,
+        shape: TaskShape,
+        *,
+        hidden: Sequence[int] = (400, 400),
+        coding: Coding = "spiking",
+        neuron: MakeNeuron = default_neuron,
+        encoding: Encoding | None = None,
+        readout: ReadoutName | Readout = "membrane",
+        head: HeadName | MakeHead = "expanding",
+        seed: int = 0,
+        bias: bool = True,
+        weight_scale: float | None = None,
+        training: TrainingMode = "surrogate",
+    ) -> None:
+        make_neuron = neuron_for(coding, neuron)
+        scale = weight_scale_for(coding) if weight_scale is None else weight_scale
+        layers, pre = [], shape.features
+        with seeded(seed, "neurons"):
+            for index, post in enumerate(hidden):
+                check_count(f"hidden[{index}]", post)
+                draws = generator(seed, "hidden", index)
+                layers.append(Layer(Linear(pre, post, bias=bias, scale=scale, generator=draws), make_neuron()))
+                pre = post
+            super().__init__(
+                shape,
+                layers=layers,
+                features=pre,
+                neuron=make_neuron,
+                encoding=encoding_for(coding, encoding, shape),
+                readout=readout,
+                head=head,
+                seed=seed,
+                bias=bias,
+                training=training,
+            )

@@ -1,0 +1,58 @@
+"""What passes between the layers of a network, and what a layer shows of itself.
+
+Axes: time, batch, then neuron (or channel, height, width). A signal that is the same at every step is kept once.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """Activity on its way to the next layer.
+
+    Attributes:
+        values: ``[T, B, ...]``; ``[B, ...]`` where the signal is the same at every step.
+        time_steps: Number of steps, ``T``.
+        constant: Whether ``values`` holds one step that stands for all of them.
+        spikes_per_unit: Number of spikes that a value of 1 stands for: 1 for spikes, 4 behind 2 x 2 average pooling of
+            spikes, ``None`` for analogue values.
+    """
+
+    values: Tensor
+    time_steps: int
+    constant: bool = False
+    spikes_per_unit: float | None = None
+
+    @property
+    def are_spikes(self) -> bool:
+        """Whether every value is 0 or 1."""
+        return self.spikes_per_unit == 1.0
+
+    def recorded(self) -> Float[Tensor, "time batch ..."]:
+        """Return the values with a time axis: length T, or 1 where the signal is constant."""
+        return self.values.unsqueeze(0) if self.constant else self.values
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerActivity:
+    """One synapse at work: what came in, and what its neurons made of it.
+
+    Attributes:
+        name: The layer's name, for instance ``hidden.0``; ``head`` for the last one.
+        synapse: The module that holds the weights ``[post, pre]``.
+        pre: ``[T, B, ...]``, or ``[1, B, ...]`` where the product was computed once for all steps.
+        pre_is_spikes: Whether every value of ``pre`` is 0 or 1.
+        post: ``[T, B, ...]`` output of the neurons; ``[1, B, classes]`` scores for a head that is read once.
+        pre_spikes_per_unit: Spikes that a value of 1 in ``pre`` stands for (4 behind 2 x 2 average pooling of spikes);
+            ``None`` where ``pre`` is analogue.
+    """
+
+    name: str
+    synapse: nn.Linear | nn.Conv2d
+    pre: Tensor
+    pre_is_spikes: bool
+    post: Tensor
+    pre_spikes_per_unit: float | None = None
