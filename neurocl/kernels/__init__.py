@@ -1,1 +1,9 @@
-"""."""
+"""Whole-sequence dynamics and event products.
+
+Every kernel has a reference in plain autograd that it has to agree with: spikes bit for bit, gradients to rounding.
+"""
+
+from neurocl.kernels.lif import lif_sequence, lif_step
+from neurocl.kernels.reference import run_steps
+
+__all__ = ["lif_sequence", "lif_step", "run_steps"]
