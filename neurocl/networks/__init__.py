@@ -3,16 +3,20 @@
 Inputs are ``[B, ...]`` (static) or ``[T, B, ...]`` (sequences); signals ``[T, B, ...]``; scores ``[B, labels]``.
 """
 
+from neurocl.networks.cnn import CNN, HLOPNet
 from neurocl.networks.coding import default_neuron, encoding_for, neuron_for
 from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
 from neurocl.networks.mlp import MLP
 from neurocl.networks.network import Network, evaluating
+from neurocl.networks.operations import Operations, count_operations
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
+from neurocl.networks.recurrent import Recurrent
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Conv2d, Linear
 
 __all__ = [
+    "CNN",
     "MLP",
     "Conv2d",
     "Count",
@@ -20,6 +24,7 @@ __all__ = [
     "Encoding",
     "ExpandingHead",
     "Frames",
+    "HLOPNet",
     "Head",
     "Latency",
     "LayerActivity",
@@ -27,11 +32,14 @@ __all__ = [
     "Membrane",
     "MultiHead",
     "Network",
+    "Operations",
     "Poisson",
     "Readout",
+    "Recurrent",
     "Signal",
     "SingleHead",
     "WeightedRate",
+    "count_operations",
     "default_neuron",
     "encoding_for",
     "evaluating",

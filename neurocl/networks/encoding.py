@@ -25,11 +25,11 @@ class Encoding(nn.Module):
         super().__init__()
         self.time_steps = check_count("time_steps", time_steps)
 
-    def forward(self, inputs: Float[Tensor, "batch *sample"]) -> Float[Tensor, "time batch *sample"]:
+    def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return the input over time."""
         raise NotImplementedError
 
-    def signal(self, inputs: Float[Tensor, "batch *sample"]) -> Signal:
+    def signal(self, inputs: Float[Tensor, " batch *sample"]) -> Signal:
         """Return the input over time as the first layer takes it."""
         return Signal(values=self(inputs), time_steps=self.time_steps, spikes_per_unit=1.0 if self.spiking else None)
 
@@ -37,11 +37,11 @@ class Encoding(nn.Module):
 class Direct(Encoding):
     """The input itself is the current, the same at every step; the first synapse multiplies it once."""
 
-    def forward(self, inputs: Float[Tensor, "batch *sample"]) -> Float[Tensor, "time batch *sample"]:
+    def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return the input repeated, without a copy."""
         return inputs.unsqueeze(0).expand(self.time_steps, *inputs.shape)
 
-    def signal(self, inputs: Float[Tensor, "batch *sample"]) -> Signal:
+    def signal(self, inputs: Float[Tensor, " batch *sample"]) -> Signal:
         """Return the input as a constant signal."""
         return Signal(values=inputs, time_steps=self.time_steps, constant=True)
 
@@ -70,7 +70,7 @@ class Poisson(Encoding):
         self.repeatable = False
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, inputs: Float[Tensor, "batch *sample"]) -> Float[Tensor, "time batch *sample"]:
+    def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return spikes as 0 and 1 in the dtype of the input."""
         return (inputs.unsqueeze(0) > self._thresholds(inputs)).to(inputs.dtype)
 
@@ -100,7 +100,7 @@ class Latency(Encoding):
         super().__init__(time_steps)
         self.silent_below = check_number("silent_below", silent_below, at_least=0, below=1)
 
-    def forward(self, inputs: Float[Tensor, "batch *sample"]) -> Float[Tensor, "time batch *sample"]:
+    def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return spikes as 0 and 1 in the dtype of the input."""
         step = ((1.0 - inputs.clamp(0, 1)) * (self.time_steps - 1)).round()
         step = torch.where(inputs > self.silent_below, step, -1.0)

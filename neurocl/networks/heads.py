@@ -20,7 +20,7 @@ from neurocl.primitives.tasks import Task
 
 
 def initial_row(features: int, seed: int, *names: str | int) -> tuple[Tensor, Tensor]:
-    """Return weights ``[features]`` and bias ``[]`` of one new row, uniform within 1 / sqrt(features) as torch's own."""
+    """Return weights ``[features]`` and bias ``[]`` of a new row, uniform within 1 / sqrt(features) as in torch."""
     bound = 1.0 / math.sqrt(features)
     drawn = torch.rand(features + 1, generator=generator(seed, "head", *names)).mul_(2 * bound).sub_(bound)
     return drawn[:-1], drawn[-1]

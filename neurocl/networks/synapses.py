@@ -16,7 +16,6 @@ from torch.nn import functional
 from neurocl.kernels.event_product import event_linear
 from neurocl.networks.signal import Signal
 
-
 TORCH_SCALE = 1.0 / math.sqrt(3.0)  # what nn.Linear's own uniform initialisation amounts to
 
 
@@ -70,7 +69,7 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Leave the weights alone: the constructor fills them, from a generator where there is one."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - nn.Linear's own name
+    def forward(self, input: Tensor) -> Tensor:
         """Return ``input @ weight.T + bias``, always as a dense product."""
         return functional.linear(input, self.weight, self.bias)
 

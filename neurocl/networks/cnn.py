@@ -1,0 +1,155 @@
+"""Convolutional networks over time: a small one for any image, and the one of the HLOP paper for CIFAR."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from neurocl.networks.coding import (
+    MakeNeuron,
+    default_neuron,
+    encoding_for,
+    neuron_for,
+    weight_scale_for,
+)
+from neurocl.networks.encoding import Encoding
+from neurocl.networks.layers import Layer
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode
+from neurocl.networks.readout import Readout
+from neurocl.networks.synapses import Conv2d
+from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.seeding import generator, seeded
+from neurocl.primitives.tasks import Coding, TaskShape
+
+
+class CNN(Network):
+    """Convolutions 3 x 3 with max pooling 2 x 2 behind each: a spike passes where any of four neurons fired.
+
+    The default, 16 and 32 channels, has 4,800 weights on grey images before the head.
+
+    Args:
+        shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
+        channels: Channels of each convolution; each halves height and width, rounding down.
+        coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
+        neuron: Makes one layer's spiking neurons.
+        encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
+        seed: Source of all weights.
+        bias: Whether neurons and head have a bias.
+        weight_scale: Standard deviation of a current for inputs of mean square 1; ``None`` means 1 for spiking
+            neurons and torch's 0.577 for rate units.
+        training: How weights get their gradient.
+    """
+
+    def __init__(
+        self,
+        shape: TaskShape,
+        *,
+        channels: Sequence[int] = (16, 32),
+        coding: Coding = "spiking",
+        neuron: MakeNeuron = default_neuron,
+        encoding: Encoding | None = None,
+        readout: ReadoutName | Readout = "membrane",
+        head: HeadName | MakeHead = "expanding",
+        seed: int = 0,
+        bias: bool = True,
+        weight_scale: float | None = None,
+        training: TrainingMode = "surrogate",
+    ) -> None:
+        make_neuron = neuron_for(coding, neuron)
+        scale = weight_scale_for(coding) if weight_scale is None else weight_scale
+        layers, pre = [], image_shape(shape, halvings=len(channels))[0]
+        with seeded(seed, "neurons"):
+            for index, post in enumerate(channels):
+                check_count(f"channels[{index}]", post)
+                draws = generator(seed, "hidden", index)
+                synapse = Conv2d(pre, post, bias=bias, scale=scale, generator=draws)
+                layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2)))
+                pre = post
+            super().__init__(
+                shape,
+                layers=layers,
+                features=flat_features(shape, pre, halvings=len(channels)),
+                neuron=make_neuron,
+                encoding=encoding_for(coding, encoding, shape),
+                readout=readout,
+                head=head,
+                seed=seed,
+                bias=bias,
+                training=training,
+            )
+
+
+class HLOPNet(Network):
+    """The HLOP paper's network for CIFAR: convolutions 3-64-128-256, each with batch normalisation and average pooling.
+
+    3 x 3, padding 1, no bias; normalisation, neuron, 2 x 2 average pooling; 4,096 values into the head for 32 x 32.
+    371,264 numbers before the head, and 412,234 with 10 labels.
+
+    Args:
+        shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
+        coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
+        neuron: Makes one layer's spiking neurons.
+        encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps (the paper's 20).
+        readout: ``"weighted-rate"`` as in the paper, ``"membrane"``, ``"count"``, or a :class:`Readout`.
+        head: ``"multi"`` as in the paper, ``"single"``, ``"expanding"``, or a class of head.
+        seed: Source of all weights.
+        training: How weights get their gradient.
+
+    Source:
+        Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: the paper's neurons have
+        trainable thresholds, which make up its 412,237 numbers; give them by ``neuron``. Convolutions start from
+        Kaiming's normal distribution over the fan-out as there; heads from torch's uniform one, theirs from N(0, 0.01).
+    """
+
+    def __init__(
+        self,
+        shape: TaskShape,
+        *,
+        coding: Coding = "spiking",
+        neuron: MakeNeuron = default_neuron,
+        encoding: Encoding | None = None,
+        readout: ReadoutName | Readout = "weighted-rate",
+        head: HeadName | MakeHead = "multi",
+        seed: int = 0,
+        training: TrainingMode = "surrogate",
+    ) -> None:
+        make_neuron = neuron_for(coding, neuron)
+        layers, pre = [], image_shape(shape, halvings=3)[0]
+        with seeded(seed, "neurons"):
+            for index, post in enumerate((64, 128, 256)):
+                draws = generator(seed, "hidden", index)
+                synapse = Conv2d(pre, post, bias=False, generator=draws)
+                nn.init.kaiming_normal_(synapse.weight, mode="fan_out", nonlinearity="relu", generator=draws)
+                normalise = nn.BatchNorm2d(post)
+                layers.append(Layer(synapse, make_neuron(), normalise=normalise, pool=nn.AvgPool2d(2)))
+                pre = post
+            super().__init__(
+                shape,
+                layers=layers,
+                features=flat_features(shape, pre, halvings=3),
+                neuron=make_neuron,
+                encoding=encoding_for(coding, encoding, shape),
+                readout=readout,
+                head=head,
+                seed=seed,
+                training=training,
+            )
+
+
+def image_shape(shape: TaskShape, *, halvings: int) -> tuple[int, int, int]:
+    """Return channels, height and width, if the image is large enough to be halved that often."""
+    if len(shape.input_shape) != 3:
+        raise BadInput(
+            f"input_shape must be (channels, height, width) for convolutions; got {shape.input_shape}: use MLP"
+        )
+    channels, height, width = shape.input_shape
+    if min(height, width) < 2**halvings:
+        raise BadInput(f"images must measure at least {2**halvings} x {2**halvings} here; got {height} x {width}")
+    return channels, height, width
+
+
+def flat_features(shape: TaskShape, channels: int, *, halvings: int) -> int:
+    """Return the number of values behind the last pooling."""
+    _, height, width = image_shape(shape, halvings=halvings)
+    return channels * (height >> halvings) * (width >> halvings)

@@ -1,0 +1,142 @@
+"""The recurrent network: hidden neurons with lateral weights among themselves, one step of delay."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neurocl.networks.coding import (
+    MakeNeuron,
+    default_neuron,
+    encoding_for,
+    neuron_for,
+    weight_scale_for,
+)
+from neurocl.networks.encoding import Encoding
+from neurocl.networks.layers import HiddenLayer
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode
+from neurocl.networks.readout import Readout
+from neurocl.networks.signal import LayerActivity, Signal
+from neurocl.networks.synapses import Linear
+from neurocl.primitives.checks import check_count
+from neurocl.primitives.seeding import generator, seeded
+from neurocl.primitives.tasks import Coding, TaskShape
+
+
+class RecurrentLayer(HiddenLayer):
+    r"""Neurons that see their own output one step later: :math:`I_t = W x_t + b + L\,s_{t-1}`, :math:`s_{-1} = 0`.
+
+    The drive :math:`W x_t + b` is one product over all steps (one step where the input is constant); the lateral part
+    has to wait for the spikes.
+
+    Args:
+        synapse: Input weights.
+        lateral: Weights ``[neuron, neuron]`` among the layer's neurons.
+        neuron: Unit with ``step(current, state)``, ``initial_state(current)`` and ``spiking``.
+    """
+
+    def __init__(self, synapse: Linear, lateral: Linear, neuron: torch.nn.Module) -> None:
+        super().__init__()
+        self.synapse = synapse
+        self.lateral = lateral
+        self.neuron = neuron
+
+    def forward(self, signal: Signal) -> Signal:
+        """Return the layer's output signal."""
+        drive = self.synapse.transmit(signal)
+        steps = [drive.values] * drive.time_steps if drive.constant else [*drive.values.unbind(0)]
+        state, output, outputs = self.neuron.initial_state(steps[0]), None, []
+        for current in steps:
+            total = current if output is None else current + self._lateral_current(output)
+            output, state = self.neuron.step(total, state)
+            outputs.append(output)
+        spikes_per_unit = 1.0 if self.neuron.spiking else None
+        return Signal(values=torch.stack(outputs), time_steps=drive.time_steps, spikes_per_unit=spikes_per_unit)
+
+    def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
+        """Return the layer's output signal and what its two synapses did."""
+        out = self(signal)
+        before = torch.cat([torch.zeros_like(out.values[:1]), out.values[:-1]])
+        own = LayerActivity(
+            name=name,
+            synapse=self.synapse,
+            pre=signal.recorded().flatten(2),
+            pre_is_spikes=signal.are_spikes,
+            post=out.values,
+            pre_spikes_per_unit=signal.spikes_per_unit,
+        )
+        lateral = LayerActivity(
+            name=f"{name}.lateral",
+            synapse=self.lateral,
+            pre=before,
+            pre_is_spikes=out.are_spikes,
+            post=out.values,
+            pre_spikes_per_unit=out.spikes_per_unit,
+        )
+        return out, [own, lateral]
+
+    def _lateral_current(self, output: Tensor) -> Tensor:
+        return self.lateral.product(output, spikes=self.neuron.spiking)
+
+
+class Recurrent(Network):
+    """Fully connected hidden layers with lateral weights; images are taken as vectors.
+
+    Rate-coded, the hidden layers are those of a simple recurrent network with rectified units. A static input in one
+    step leaves them no time to use their lateral weights: with sequences they do.
+
+    Args:
+        shape: What the inputs are.
+        hidden: Width of each hidden layer.
+        coding: ``"spiking"``, or ``"rate"`` for the same network with rate units.
+        neuron: Makes one layer's spiking neurons.
+        encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
+        seed: Source of all weights.
+        bias: Whether neurons and head have a bias.
+        weight_scale: Standard deviation of a hidden current for inputs of mean square 1; ``None`` means 1 for
+            spiking neurons and torch's 0.577 for rate units.
+        lateral_scale: The same for the lateral weights.
+        training: How weights get their gradient.
+    """
+
+    def __init__(
+        self,
+        shape: TaskShape,
+        *,
+        hidden: Sequence[int] = (256,),
+        coding: Coding = "spiking",
+        neuron: MakeNeuron = default_neuron,
+        encoding: Encoding | None = None,
+        readout: ReadoutName | Readout = "membrane",
+        head: HeadName | MakeHead = "expanding",
+        seed: int = 0,
+        bias: bool = True,
+        weight_scale: float | None = None,
+        lateral_scale: float = 0.5,
+        training: TrainingMode = "surrogate",
+    ) -> None:
+        make_neuron = neuron_for(coding, neuron)
+        scale = weight_scale_for(coding) if weight_scale is None else weight_scale
+        layers, pre = [], shape.features
+        with seeded(seed, "neurons"):
+            for index, post in enumerate(hidden):
+                check_count(f"hidden[{index}]", post)
+                synapse = Linear(pre, post, bias=bias, scale=scale, generator=generator(seed, "hidden", index))
+                draws = generator(seed, "lateral", index)
+                lateral = Linear(post, post, bias=False, scale=lateral_scale, generator=draws)
+                layers.append(RecurrentLayer(synapse, lateral, make_neuron()))
+                pre = post
+            super().__init__(
+                shape,
+                layers=layers,
+                features=pre,
+                neuron=make_neuron,
+                encoding=encoding_for(coding, encoding, shape),
+                readout=readout,
+                head=head,
+                seed=seed,
+                bias=bias,
+                training=training,
+            )
