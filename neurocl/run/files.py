@@ -31,6 +31,8 @@ def remove_empty(folders: list[Path]) -> None:
     for folder in reversed(folders):
         try:
             folder.rmdir()
+        except FileNotFoundError:
+            continue
         except OSError:
             return
 

@@ -1,0 +1,177 @@
+"""One run from names: load the model, open the stream, go through the loop, fill the folder."""
+
+import ast
+import re
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from neurocl import streams
+from neurocl.learners.learner import Learner
+from neurocl.run import checkpoint, environment
+from neurocl.run.loop import History, Watcher, check_abilities, run
+from neurocl.run.peak import reset_peak
+from neurocl.run.results import RunFolder, plain, plain_config, results_of
+from neurocl.run.shelf import load_model
+from neurocl.streams.stream import Stream
+
+WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to run, in words that another process can be sent.
+
+    Attributes:
+        model: Name or path of a model file.
+        coding: ``"spiking"`` or ``"rate"``; ``None`` leaves it to the model's ``Config``.
+        settings: Overrides of the model's ``Config``, as texts.
+        stream: Name of a stream or path of an ``.npz`` file.
+        setting: What the learner is told and asked; ``None`` leaves it to the stream.
+        options: Options of the stream, as texts.
+        seed: Of the model and of the stream.
+        device: Where the learner computes.
+        out: Folder under which the runs on this stream lie; ``None`` stands for ``results/STREAM/SETTING``.
+        resume: Whether to go on from what is there.
+    """
+
+    model: str
+    stream: str
+    coding: str | None = None
+    settings: tuple[tuple[str, str], ...] = ()
+    setting: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    seed: int = 0
+    device: str = "cpu"
+    out: str | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A job made ready: everything the user could have got wrong has been checked, nothing has been written."""
+
+    job: Job
+    learner: Learner
+    stream: Stream
+    folder: RunFolder
+
+
+def open_stream(job: Job) -> Stream:
+    """Return the job's stream; the last one opened is kept, since many models run on one stream."""
+    return _open(job.stream, job.setting, job.seed, job.options)
+
+
+@lru_cache(maxsize=1)
+def _open(spec: str, setting: str | None, seed: int, options: tuple[tuple[str, str], ...]) -> Stream:
+    """Open a stream with its options read."""
+    chosen = {} if setting is None else {"setting": setting}
+    return streams.open(spec, seed=seed, options={name: option_of(text) for name, text in options}, **chosen)
+
+
+def option_of(text: str) -> Any:
+    """Read an option as a number, truth value, ``None`` or tuple where it looks like one, otherwise as text."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return tuple(part.strip() for part in text.split(",")) if "," in text else text
+
+
+def prepare(job: Job) -> Prepared:
+    """Load the model, open the stream and build the learner.
+
+    Raises:
+        BadInput: If anything the user named or set cannot be used.
+    """
+    model = load_model(job.model)
+    config = model.configured(dict(job.settings), job.coding)
+    stream = open_stream(job)
+    learner = model.build(config, stream.shape, job.seed, device=job.device)
+    check_abilities(learner.abilities, stream)
+    description = {
+        "model": model.name,
+        "coding": config.coding,
+        "stream": stream.name,
+        "setting": stream.setting,
+        "seed": job.seed,
+        "device": job.device.partition(":")[0],
+        "config": plain_config(config),
+        "schedule": asdict(learner.schedule),
+        "abilities": asdict(learner.abilities),
+        "loss_mask": getattr(learner, "loss_mask", None),
+        "overrides": dict(job.settings),
+        "stream_options": {name: plain(option_of(text)) for name, text in job.options},
+        "boundary": stream.boundary,
+        "class_names": list(stream.class_names),
+        "stream_digest": stream.digest,
+        "model_digest": model.digest,
+        "versions": environment.versions(),
+        "hardware": environment.hardware(job.device),
+        "git_commit": environment.git_commit(),
+    }
+    path = base_folder(job, stream) / run_name(model.name, config.coding, job.settings) / f"seed-{job.seed}"
+    return Prepared(job=job, learner=learner, stream=stream, folder=RunFolder(path, description))
+
+
+def base_folder(job: Job, stream: Stream) -> Path:
+    """Folder under which the runs on a stream lie: ``--out``, or ``results/STREAM/SETTING``."""
+    if job.out is not None:
+        return Path(job.out)
+    options = "".join(f"+{name}={value}" for name, value in job.options)
+    return Path("results") / safe(stream.name + options) / stream.setting
+
+
+def run_name(model: str, coding: str, settings: tuple[tuple[str, str], ...]) -> str:
+    """Name of a run's folder: model, coding and overrides, so that runs with other settings lie side by side."""
+    return safe(f"{model}-{coding}" + "".join(f"+{key}={text}" for key, text in settings if key != "coding"))
+
+
+def safe(name: str) -> str:
+    """A name that every file system takes."""
+    return re.sub(r"[^\w.,=+-]+", "_", name)[:120]
+
+
+def execute(job: Job, watcher: Watcher | None = None) -> Path:
+    """Run a job, or go on with it, and return its folder.
+
+    Raises:
+        BadInput: If anything the user named or set cannot be used, or learning diverges; nothing half-written is left.
+    """
+    prepared = prepare(job)
+    folder, learner = prepared.folder, prepared.learner
+    if folder.claim(resume=job.resume):
+        return folder.path
+    reset_peak(job.device)
+    try:
+        history = resumed(folder, learner) if job.resume else History()
+
+        def save(task: int, history: History) -> None:
+            checkpoint.save(
+                folder.checkpoints,
+                task,
+                identity=folder.identity,
+                learner=learner.state_dict(),
+                history=asdict(history),
+            )
+
+        history = run(
+            learner, prepared.stream, seed=job.seed, device=job.device, history=history, save=save, watcher=watcher
+        )
+        folder.write(results_of(history, folder.description), history)
+    except BaseException:
+        folder.withdraw()
+        raise
+    return folder.path
+
+
+def resumed(folder: RunFolder, learner: Learner) -> History:
+    """Load the newest checkpoint into ``learner`` and return its history; an empty one where there is none."""
+    found = checkpoint.load(folder.checkpoints, identity=folder.identity)
+    if found is None:
+        return History()
+    _, state, history = found
+    learner.load_state_dict(state)
+    return History(**history)
