@@ -21,7 +21,7 @@ In ``"scaled"`` the two factors are free and the rest is 0; in ``"euler"`` and `
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -32,18 +32,7 @@ from neurocl.kernels.lif_passes import Charge, Fire, LIFRule, Reset, lif_backwar
 from neurocl.kernels.reference import run_steps
 from neurocl.kernels.transforms import inside_transform
 from neurocl.primitives.checks import BadInput, check_count, check_name
-
-
-class SpikeFunction(Protocol):
-    """What a kernel needs of a surrogate; ``neurocl.primitives.surrogates`` holds the real ones."""
-
-    def __call__(self, x: Tensor, *, fire: Fire = "above") -> Tensor:
-        """Return 0 or 1, with the surrogate's gradient."""
-        ...
-
-    def slope_at(self, x: Tensor) -> Tensor:
-        """Return the derivative that the backward pass uses."""
-        ...
+from neurocl.primitives.surrogates import Surrogate
 
 
 def lif_step(
@@ -122,7 +111,7 @@ class _LIFSequence(torch.autograd.Function):
         v: Tensor,
         keep: Tensor | None,
         rule: LIFRule,
-        surrogate: SpikeFunction,
+        surrogate: Surrogate,
         steps: int | None,
     ) -> tuple[Tensor, Tensor]:
         spikes, last, charged = lif_forward(current, v, keep, rule, time_steps=steps, save=True)
@@ -133,6 +122,7 @@ class _LIFSequence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    # pyrefly: ignore [bad-override]  # torch's stub of the decorator hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         charged, v, keep = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
@@ -158,7 +148,7 @@ def lif_sequence(
     v: Float[Tensor, "*neuron"],
     *,
     keep: float | Tensor,
-    surrogate: SpikeFunction,
+    surrogate: Surrogate,
     gain: float | Tensor = 1.0,
     threshold: float = 1.0,
     v_reset: float = 0.0,
@@ -171,8 +161,8 @@ def lif_sequence(
 ) -> tuple[Float[Tensor, " time *neuron"], Float[Tensor, "*neuron"]]:
     """Run leaky integrate-and-fire neurons over a whole sequence, with a hand-written backward pass.
 
-    The dynamics are those of :func:`lif_step`. Within ``torch.func`` transforms the steps run under plain autograd
-    instead. Nothing is kept for a backward pass where no input needs a gradient.
+    The dynamics are those of :func:`lif_step`. Within ``torch.func`` transforms, and with a surrogate that has no
+    ``slope_at``, the steps run under plain autograd instead. Nothing is kept for a backward pass where no input needs a gradient.
 
     Args:
         current: ``[T, ...]``, one current a step; or, where ``time_steps`` is given, ``[...]``, the same at every step:
@@ -201,7 +191,7 @@ def lif_sequence(
         "threshold": threshold, "v_reset": v_reset, "v_rest": v_rest, "charge": charge,
         "fire": fire, "reset": reset, "detach_reset": detach_reset,
     }  # fmt: skip
-    if inside_transform():
+    if inside_transform() or not hasattr(surrogate, "slope_at"):
         drive = current if time_steps is None else current.expand(time_steps, *current.shape)
         return run_steps(lambda x, u: lif_step(x, u, keep=keep, gain=gain, surrogate=surrogate, **constants), drive, v)
     if isinstance(gain, Tensor):
