@@ -1,7 +1,37 @@
-"""Streams: ordered sequences of tasks over labelled data, and the datasets they are made from."""
+"""Streams: ordered sequences of tasks over labelled data, and the datasets they are made from.
 
-from neurocl.streams.catalogue import open
+Your own arrays become a stream by :func:`split`, :func:`permuted`, :func:`rotated`, :func:`blurry` or
+:func:`recurring`; torch datasets by :func:`from_dataset`; known datasets and ``.npz`` files by :func:`open`. Options
+that all of these share are described in :mod:`neurocl.streams.preparation`.
+"""
+
+from neurocl.streams.blurry import blurry
+from neurocl.streams.catalogue import KnownStream, known, open
+from neurocl.streams.datasets import DATASETS, Dataset
+from neurocl.streams.five_datasets import five_datasets
+from neurocl.streams.labelled_data import LabelledData, labelled_data
+from neurocl.streams.permuted import permuted
+from neurocl.streams.recurring import recurring
+from neurocl.streams.rotated import rotated
 from neurocl.streams.split import split
 from neurocl.streams.stream import Samples, Stream
+from neurocl.streams.torch_dataset import from_dataset
 
-__all__ = ["Samples", "Stream", "open", "split"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "KnownStream",
+    "LabelledData",
+    "Samples",
+    "Stream",
+    "blurry",
+    "five_datasets",
+    "from_dataset",
+    "known",
+    "labelled_data",
+    "open",
+    "permuted",
+    "recurring",
+    "rotated",
+    "split",
+]

@@ -68,7 +68,7 @@ class LabelledData:
         total = hashlib.sha256(repr((self.class_names, self.value_range, self.sequence)).encode())
         for tensor in (self.train, self.test):
             total.update(repr((str(tensor.dtype), tuple(tensor.shape))).encode())
-            total.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+            total.update(tensor.contiguous().numpy().data.cast("B"))
         for classes in (self.train_classes, self.test_classes):
             total.update(classes.astype("<i8").tobytes())
         return total.hexdigest()
@@ -83,6 +83,8 @@ def labelled_data(
     name: str = "data",
     layout: str = "auto",
     class_names: Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+    published: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
 ) -> LabelledData:
     """Read four arrays (NumPy, torch, or anything NumPy can read) and refuse what cannot be learned from.
 
@@ -94,6 +96,9 @@ def labelled_data(
         name: What the data are called in results.
         layout: One of ``LAYOUTS``.
         class_names: Names by whole-number label; default: the labels themselves.
+        value_range: Smallest and largest value the format can hold; default: 0 and 255 for bytes, 0 and 1 for truth
+            values, unknown for others.
+        published: See :class:`LabelledData`.
 
     Raises:
         BadInput: Naming the array, the rule and the way out.
@@ -128,7 +133,8 @@ def labelled_data(
         test=test,
         test_classes=np.searchsorted(found, test_labels).astype(np.int64),
         class_names=_names(found, class_names),
-        value_range=train_range,
+        value_range=value_range or train_range,
+        published=published,
         sequence=layout == "sequence",
     )
 

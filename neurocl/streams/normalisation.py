@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 4096  # bounds the memory of the statistics' float64 copies
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scale:
-    """Inputs are ``(raw - offset) / divisor``, which broadcast against one sample; ``recipe`` says how they were chosen."""
+    """Inputs are ``(raw - offset) / divisor``, broadcast against a sample; ``recipe`` says how they were chosen."""
 
     offset: Tensor
     divisor: Tensor

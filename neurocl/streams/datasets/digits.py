@@ -1,5 +1,7 @@
 """Handwritten digits that come with scikit-learn: 1797 images of 8 x 8, values 0 to 16; no file needed."""
 
+from typing import Any, cast
+
 import numpy as np
 
 from neurocl.streams.labelled_data import LabelledData, labelled_data
@@ -16,18 +18,9 @@ def load_digits() -> LabelledData:
     from sklearn.datasets import load_digits as bundled_digits
     from sklearn.model_selection import train_test_split
 
-    bunch = bundled_digits()
+    bunch = cast(Any, bundled_digits())  # a Bunch; the annotation of scikit-learn also allows a tuple
     images, labels = bunch["images"].astype(np.uint8), bunch["target"]
     x_train, x_test, y_train, y_test = train_test_split(
         images, labels, test_size=0.25, stratify=labels, random_state=SPLIT_SEED
     )
-    read = labelled_data(x_train, y_train, x_test, y_test, name="digits")
-    return LabelledData(
-        name="digits",
-        train=read.train,
-        train_classes=read.train_classes,
-        test=read.test,
-        test_classes=read.test_classes,
-        class_names=read.class_names,
-        value_range=(0.0, 16.0),
-    )
+    return labelled_data(x_train, y_train, x_test, y_test, name="digits", value_range=(0.0, 16.0))
