@@ -3,30 +3,44 @@
 from neurocl.learners.cross_entropy import LOSS_MASKS as LOSS_MASKS
 from neurocl.learners.cross_entropy import LossMask as LossMask
 from neurocl.learners.cross_entropy import cross_entropy as cross_entropy
+from neurocl.learners.ewc import EWC as EWC
+from neurocl.learners.features import Features as Features
 from neurocl.learners.gradient_learner import GradientLearner as GradientLearner
 from neurocl.learners.gradient_learner import Part as Part
 from neurocl.learners.gradient_learner import Step as Step
 from neurocl.learners.gradient_learner import batch_loss as batch_loss
+from neurocl.learners.joint import Joint as Joint
 from neurocl.learners.learner import Abilities as Abilities
 from neurocl.learners.learner import Cost as Cost
 from neurocl.learners.learner import Learner as Learner
 from neurocl.learners.learner import Schedule as Schedule
+from neurocl.learners.nearest_mean import NearestMean as NearestMean
 from neurocl.learners.optimisers import OPTIMISERS as OPTIMISERS
 from neurocl.learners.optimisers import OptimiserName as OptimiserName
 from neurocl.learners.optimisers import make_optimiser as make_optimiser
+from neurocl.learners.replay import Replay as Replay
+from neurocl.learners.replay import Weighting as Weighting
+from neurocl.learners.ridge_readout import RidgeReadout as RidgeReadout
 
 __all__ = [
+    "EWC",
     "LOSS_MASKS",
     "OPTIMISERS",
     "Abilities",
     "Cost",
+    "Features",
     "GradientLearner",
+    "Joint",
     "Learner",
     "LossMask",
+    "NearestMean",
     "OptimiserName",
     "Part",
+    "Replay",
+    "RidgeReadout",
     "Schedule",
     "Step",
+    "Weighting",
     "batch_loss",
     "cross_entropy",
     "make_optimiser",

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Measured(TypedDict, total=False):
@@ -37,21 +36,21 @@ def copied(tree: Any) -> Any:
     return tree
 
 
-def measured(network: nn.Module, probe: Tensor | None) -> Measured:
-    """Return operations and firing rate of one prediction per sample of ``probe``; nothing without a probe."""
-    if probe is None:
-        return {}
-    from neurocl.networks import count_operations
+def measured(network: object, probe: Tensor | None, *, readout_products: int = 0) -> Measured:
+    """Return operations and firing rate of one prediction per sample of ``probe``.
 
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            counted = count_operations(network, probe)
-    finally:
-        network.train(training)
+    Args:
+        network: One of our networks; of others nothing is measured.
+        probe: Inputs of some samples; without it nothing is measured.
+        readout_products: Products of a readout that is not part of the network.
+    """
+    from neurocl.networks import Network, count_operations
+
+    if probe is None or not isinstance(network, Network):
+        return {}
+    counted = count_operations(network, probe)
     return {
         "synaptic_operations_per_sample": counted.synaptic_operations,
-        "multiply_accumulates_per_sample": counted.multiply_accumulates,
+        "multiply_accumulates_per_sample": counted.multiply_accumulates + readout_products,
         "mean_firing_rate": counted.mean_firing_rate,
     }

@@ -182,13 +182,10 @@ class GradientLearner:
         """Return scores; columns of classes not seen, and of other tasks where ``task_id`` is given, are ``-inf``."""
         if not self.seen:
             raise BadInput(f"{self.name} has seen no class yet: call begin_task before predict")
-        training = self.network.training
-        self.network.eval()
-        try:
-            with torch.no_grad():
-                return masked(self.network(inputs, task_id), self.seen)
-        finally:
-            self.network.train(training)
+        from neurocl.networks import evaluating
+
+        with torch.no_grad(), evaluating(self.network):
+            return masked(self.network(inputs, task_id), self.seen)
 
     def cost(self, probe: Tensor | None = None) -> Cost:
         """Count bytes; with ``probe`` measure operations and firing rates of one prediction too."""
