@@ -1,22 +1,19 @@
 """One run from names: load the model, open the stream, go through the loop, fill the folder."""
 
-import ast
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from neurocl import streams
 from neurocl.learners.learner import Learner
 from neurocl.run import checkpoint, environment
 from neurocl.run.loop import History, Watcher, check_abilities, run
 from neurocl.run.peak import reset_peak
-from neurocl.run.results import RunFolder, plain, plain_config, results_of
+from neurocl.run.results import RunFolder, plain_config, results_of
 from neurocl.run.shelf import load_model
 from neurocl.streams.stream import Stream
 
-WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +62,8 @@ def open_stream(job: Job) -> Stream:
 
 @lru_cache(maxsize=1)
 def _open(spec: str, setting: str | None, seed: int, options: tuple[tuple[str, str], ...]) -> Stream:
-    """Open a stream with its options read."""
-    chosen = {} if setting is None else {"setting": setting}
-    return streams.open(spec, seed=seed, options={name: option_of(text) for name, text in options}, **chosen)
-
-
-def option_of(text: str) -> Any:
-    """Read an option as a number, truth value, ``None`` or tuple where it looks like one, otherwise as text."""
-    if text.lower() in WORDS:
-        return WORDS[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return tuple(part.strip() for part in text.split(",")) if "," in text else text
+    """Open a stream."""
+    return streams.open(spec, seed=seed, setting=setting, options=dict(options))
 
 
 def prepare(job: Job) -> Prepared:
@@ -103,7 +89,7 @@ def prepare(job: Job) -> Prepared:
         "abilities": asdict(learner.abilities),
         "loss_mask": getattr(learner, "loss_mask", None),
         "overrides": dict(job.settings),
-        "stream_options": {name: plain(option_of(text)) for name, text in job.options},
+        "stream_options": dict(job.options),
         "boundary": stream.boundary,
         "class_names": list(stream.class_names),
         "stream_digest": stream.digest,

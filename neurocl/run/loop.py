@@ -23,8 +23,8 @@ PROBE_SIZE = 64  # test samples on which operations and firing rates are counted
 class Watcher(Protocol):
     """Told of what the loop does; a progress display implements it, the loop knows none."""
 
-    def task_begins(self, task: int, batches: int) -> None:
-        """Learning of ``task`` begins and takes ``batches`` batches."""
+    def task_begins(self, task: int, tasks: int, batches: int) -> None:
+        """Learning of ``task``, of so many ``tasks``, begins and takes ``batches`` batches."""
 
     def batch_done(self, losses: dict[str, float]) -> None:
         """A batch was learnt."""
@@ -36,7 +36,7 @@ class Watcher(Protocol):
 class Nobody:
     """A watcher that looks away."""
 
-    def task_begins(self, task: int, batches: int) -> None:
+    def task_begins(self, task: int, tasks: int, batches: int) -> None:
         """Say nothing."""
 
     def batch_done(self, losses: dict[str, float]) -> None:
@@ -113,7 +113,7 @@ def run(
     for task in stream:
         if task.index < len(history.accuracy):
             continue  # learnt before the run was interrupted
-        watcher.task_begins(task.index, batches_in(task, learner.schedule))
+        watcher.task_begins(task.index, len(stream), batches_in(task, learner.schedule))
         with measured(history, "train_seconds", device):
             learner.begin_task(task)
         if task.index == 0:

@@ -168,11 +168,10 @@ def comparison_bars(groups: Groups, *, title: str) -> "Figure":
         scores = 100 * np.array([results["average_accuracy"] for results in runs])
         place = models.index(model) + (codings.index(coding) - (len(codings) - 1) / 2) * thick
         axes.barh(place, scores.mean(), height=thick * 0.92, color=BARS[coding], label=NAMES[coding])
-        spread = spread_of(scores)
         if len(scores) > 1:
-            axes.errorbar(scores.mean(), place, xerr=spread, color="black", linewidth=1, capsize=2)
+            axes.errorbar(scores.mean(), place, xerr=spread_of(scores), color="black", linewidth=1, capsize=2)
             axes.plot(scores, np.full(len(scores), place), ".", color="black", markersize=3, alpha=0.5)
-        axes.text(scores.mean() + spread + 1.2, place, f"{scores.mean():.1f}", va="center", fontsize=7)
+        axes.text(103, place, f"{scores.mean():.1f}", va="center", fontsize=7)
         if "ridge" in model:
             ridge.append(scores.mean())
     if ridge:
@@ -180,7 +179,7 @@ def comparison_bars(groups: Groups, *, title: str) -> "Figure":
     axes.set_yticks(range(len(models)), models)
     axes.invert_yaxis()
     axes.set_xlabel("average accuracy over all tasks at the end (%)", fontsize=9)
-    axes.set_xlim(0, 110)
+    axes.set_xlim(0, 112)
     axes.set_xticks(range(0, 101, 20))
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)

@@ -1,0 +1,178 @@
+"""The commands of ``neurocl``. Each reads its words, calls the room below, and prints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_STREAM = "split-digits"
+EPILOG = "Try: neurocl compare split-digits"
+
+app = typer.Typer(
+    no_args_is_help=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Stream = Annotated[str, typer.Argument(help="A stream by name ([b]neurocl list streams[/b]), or the path of an .npz file.")]
+Setting = Annotated[
+    str | None,
+    typer.Option(help="[b]class-incremental[/b], [b]domain-incremental[/b] or [b]task-incremental[/b]."),
+]
+Seeds = Annotated[str, typer.Option(help="One run for each: [b]0[/b], [b]0,1,2[/b] or [b]0-4[/b].")]
+Device = Annotated[str, typer.Option(help="[b]auto[/b] takes the GPU where there is one; or [b]cpu[/b], [b]cuda[/b].")]
+Out = Annotated[
+    str | None, typer.Option(help="Folder for the runs; without it [b]results/STREAM/SETTING[/b].", metavar="FOLDER")
+]
+Record = Annotated[bool, typer.Option("--record", help="Keep activity traces (HDF5).")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Change one number of the model's Config, or [b]stream.NAME=VALUE[/b] an option of the stream. Repeatable.",
+        metavar="NAME=VALUE",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished task; skip finished runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes at a time; without it one for each CPU core.", min=1, metavar="N")
+]
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and leave."""
+    if asked:
+        from neurocl import __version__
+
+        typer.echo(f"neurocl {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True, epilog=EPILOG)
+def neurocl(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Continual learning in spiking neural networks, beside the rate-coded methods it is compared with.
+
+    [b]A first look[/b] (real data, nothing to download, a few minutes):
+
+        neurocl compare split-digits
+
+    [b]One model, another setting, three seeds, one number changed:[/b]
+
+        neurocl run ewc split-digits --setting task-incremental --seeds 0-2 --set strength=100
+
+    [b]Spiking and rate-coded:[/b] replay is spiking, replay:rate is the same network with rate units.
+
+    [b]A model of your own:[/b] neurocl copy finetune mine.py, edit it, neurocl run mine.py split-digits
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def run(
+    model: Annotated[str, typer.Argument(help="A model by name, or the path of a .py file; [b]:rate[/b] for rate units.")],
+    stream: Stream = DEFAULT_STREAM,
+    setting: Setting = None,
+    seeds: Seeds = "0",
+    device: Device = "auto",
+    out: Out = None,
+    record: Record = False,
+    settings: Settings = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    workers: Workers = None,
+) -> None:
+    """Run one model on one stream.
+
+    The results go to results/STREAM/SETTING/MODEL-CODING/seed-N, one folder for each combination of settings. A folder
+    that holds a run of another kind is never overwritten.
+
+        neurocl run ridge
+
+        neurocl run replay:rate split-mnist --seeds 0-4
+
+        neurocl run mine.py data.npz --set learning_rate=0.01 --set stream.classes_per_task=1
+    """
+    from neurocl.cli.runs import run_models, template
+
+    job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
+    raise typer.Exit(run_models([model], job, seeds=seeds, settings=settings, quiet=quiet, workers=workers))
+
+
+@app.command()
+def compare(
+    stream: Stream = DEFAULT_STREAM,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Models by name or path; a bare name runs spiking and rate-coded. Without any: all shipped."),
+    ] = None,
+    setting: Setting = None,
+    seeds: Seeds = "0-2",
+    device: Device = "auto",
+    out: Out = None,
+    record: Record = False,
+    settings: Settings = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    workers: Workers = None,
+) -> None:
+    """Run several models on one stream and put them into one table.
+
+    The closed-form ridge readouts are always among them: they are the bar. --set goes to every model that has a setting
+    of that name. Table and plots go to results/STREAM/SETTING, each run into a folder below it.
+
+        neurocl compare split-digits
+
+        neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4
+
+        neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4 --resume
+    """
+    from neurocl.cli.runs import compare_models, template
+
+    job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
+    raise typer.Exit(compare_models(models or [], job, seeds=seeds, settings=settings, quiet=quiet, workers=workers))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="[b]models[/b], [b]experiments[/b] or [b]streams[/b].")] = "all",
+) -> None:
+    """List models and experiments on the shelf, or the known streams."""
+    from neurocl.cli.listing import print_list
+
+    print_list(what)
+
+
+@app.command()
+def show(
+    path: Annotated[str, typer.Argument(help="A run folder, a folder of runs, or a model.", metavar="PATH|MODEL")],
+) -> None:
+    """Summarise a run, compare the runs in a folder (plots are drawn anew), or explain a model.
+
+    [b]neurocl show ewc[/b] prints what the model is, with every number of its Config and where it comes from.
+    """
+    from neurocl.cli.showing import print_shown
+
+    print_shown(path)
+
+
+@app.command()
+def copy(
+    model: Annotated[str, typer.Argument(help="A model or experiment by name.")],
+    destination: Annotated[Path, typer.Argument(help="A new file, or a folder.", metavar="DEST")],
+) -> None:
+    """Copy a model or experiment, to edit it and run it by its path.
+
+    neurocl copy finetune mine.py, then: neurocl run mine.py split-digits
+    """
+    from neurocl.cli.listing import copy_file
+
+    typer.echo(f"{copy_file(model, destination)} is yours to edit")
