@@ -131,8 +131,8 @@ def mix(
     prepared: Prepared, groups: Sequence[np.ndarray], *, blur: float, disjoint: float, spread: str, seed: int
 ) -> list[np.ndarray]:
     """Return the training indices of each task after mixing, ascending; every index in exactly one task."""
-    share = check_number("blur", blur, at_least=0, below=1)
-    apart = check_number("disjoint", disjoint, at_least=0, at_most=1)
+    share = check_number("blur", blur, at_least=0.0, below=1.0)
+    apart = check_number("disjoint", disjoint, at_least=0.0, at_most=1.0)
     spread = check_name("spread", spread, SPREADS)
     draw = numpy_generator(seed, "blur")
     stays = draw.permutation(prepared.order)[: round(apart * len(prepared.order))]

@@ -1,7 +1,7 @@
 """One task's share of the data: which samples, under which labels, seen through which transformation."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ Part = Literal["train", "validation", "test"]
 NOTHING = np.zeros(0, np.int64)
 
 
+@runtime_checkable
 class View(Protocol):
     """A transformation of raw samples (before scaling), the same on every call."""
 

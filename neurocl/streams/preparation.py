@@ -92,7 +92,7 @@ def prepare(
     """
     check_count("seed", seed, at_least=0)
     subset = check_name("subset", subset, SUBSETS)
-    share = check_number("validation", validation, at_least=0, below=1)
+    share = check_number("validation", validation, at_least=0.0, below=1.0)
     train = _per_class(data.train_classes, "train_per_class", train_per_class, subset, seed)
     test = _per_class(data.test_classes, "test_per_class", test_per_class, subset, seed)
     held_out = _hold_out(data.train_classes, train, share, seed)

@@ -110,7 +110,7 @@ def draw_classes(
     order: np.ndarray, setting: Setting, *, tasks: int, size: int, skew: float, seed: int
 ) -> list[np.ndarray]:
     """Return the classes of each task; in a domain-incremental stream one class for each label."""
-    ratio = check_number("skew", skew, above=0, at_most=1)
+    ratio = check_number("skew", skew, above=0.0, at_most=1.0)
     draw = numpy_generator(seed, "recurring classes")
     weights = np.maximum(ratio ** np.arange(len(order)), np.finfo(np.float64).tiny)  # never 0: each class can be drawn
     if setting != "domain-incremental":

@@ -82,7 +82,6 @@ class Stream:
         self.class_names = tuple(class_names)
         self.seed = check_count("seed", seed, at_least=0)
         self._portions = tuple(portions)
-        self._last_test: tuple[tuple[int, int | None], Samples] | None = None
         self._feeds: dict[int, _Feed] = {}
         _check_portions(self._portions)
         first = self._portions[0].inputs(self._portions[0].raw("train", np.arange(1)))
@@ -132,10 +131,7 @@ class Stream:
     def test(self, index: int) -> Samples:
         """Test samples of task ``index``; of all classes where the stream recurs."""
         self._check_index(index)
-        key = (self.test_group(index), self._visible_id(index))
-        if self._last_test is None or self._last_test[0] != key:
-            self._last_test = (key, self._samples(index, "test"))
-        return self._last_test[1]
+        return self._samples(index, "test")
 
     def validation(self, index: int) -> Samples:
         """Training samples of task ``index`` that were held out, to choose hyperparameters on."""
@@ -179,7 +175,7 @@ class Stream:
         inputs = portion.inputs(portion.raw(part, np.arange(len(rows))))
         return Samples(
             inputs=inputs.transpose(0, 1) if portion.data.sequence else inputs,
-            labels=torch.from_numpy(rows.labels),
+            labels=torch.from_numpy(rows.labels.copy()),
             sample_ids=torch.from_numpy(rows.ids + portion.first_id),
             task_id=self._visible_id(index),
             sequence=portion.data.sequence,
