@@ -3,11 +3,12 @@ r"""Surrogate gradients: spikes going forward, the slope of a smooth function go
 Every surrogate takes :math:`x = v - threshold`. Forward it is the step function, whatever its parameters; only the
 backward pass uses :meth:`slope_at`, the derivative of :meth:`smooth`. Every ``smooth`` is 1/2 at threshold.
 
-A surrogate is a frozen value: hashable, picklable, comparable. Any other callable of ``x`` can serve in its place
-where plain autograd is used; the hand-written kernels need ``slope_at``.
+A surrogate is a frozen value: hashable, picklable, comparable. :class:`SlopeOf` makes one of any differentiable
+callable of ``x``, snnTorch's and SpikingJelly's own surrogates among them.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -244,6 +245,34 @@ class StraightThrough(_Step):
     def smooth(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the function whose derivative :meth:`slope_at` is."""
         return 0.5 + x
+
+
+@dataclass(frozen=True)
+class SlopeOf(_Step):
+    """Slope of somebody else's function, such as ``snntorch.surrogate.atan()`` or SpikingJelly's ``surrogate.Erf()``.
+
+    Only its gradient is taken, by autograd; when a neuron fires stays the business of ``fire``.
+
+    Attributes:
+        function: Differentiable callable of ``x``; smooth, or spikes with a gradient of their own.
+    """
+
+    function: Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.function, type) or not callable(self.function):
+            raise BadInput(f"surrogate must be a callable of v - threshold such as ATan(); got {self.function!r}")
+
+    def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
+        """Return the derivative used going backward."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.function(x).sum(), x)
+        return slope.to(x.dtype)
+
+    def smooth(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
+        """Return the function itself, which may be a step."""
+        return self.function(x)
 
 
 SURROGATES: dict[str, type[_Step]] = {
