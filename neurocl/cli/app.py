@@ -16,7 +16,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Stream = Annotated[str, typer.Argument(help="A stream by name ([b]neurocl list streams[/b]), or the path of an .npz file.")]
+Stream = Annotated[
+    str, typer.Argument(help="A stream by name ([b]neurocl list streams[/b]), or the path of an .npz file.")
+]
 Setting = Annotated[
     str | None,
     typer.Option(help="[b]class-incremental[/b], [b]domain-incremental[/b] or [b]task-incremental[/b]."),
@@ -31,7 +33,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change one number of the model's Config, or [b]stream.NAME=VALUE[/b] an option of the stream. Repeatable.",
+        help="Change one number of the model's Config; [b]stream.NAME=VALUE[/b]: an option of the stream. Repeatable.",
         metavar="NAME=VALUE",
     ),
 ]
@@ -60,25 +62,29 @@ def neurocl(
 ) -> None:
     """Continual learning in spiking neural networks, beside the rate-coded methods it is compared with.
 
-    [b]A first look[/b] (real data, nothing to download, a few minutes):
+    \b
+    [b]A first look:[/b] all models on real data, in a few minutes.
+      neurocl compare split-digits
 
-        neurocl compare split-digits
+    \b
+    [b]One model,[/b] three seeds, one number changed; ewc:rate has rate units.
+      neurocl run ewc split-digits --seeds 0-2 --set strength=100
+      neurocl run ewc:rate split-digits --setting task-incremental
 
-    [b]One model, another setting, three seeds, one number changed:[/b]
-
-        neurocl run ewc split-digits --setting task-incremental --seeds 0-2 --set strength=100
-
-    [b]Spiking and rate-coded:[/b] replay is spiking, replay:rate is the same network with rate units.
-
-    [b]A model of your own:[/b] neurocl copy finetune mine.py, edit it, neurocl run mine.py split-digits
-    """
+    \b
+    [b]A model of your own:[/b] copy one, edit it, run it.
+      neurocl copy finetune mine.py
+      neurocl run mine.py split-digits
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @app.command()
 def run(
-    model: Annotated[str, typer.Argument(help="A model by name, or the path of a .py file; [b]:rate[/b] for rate units.")],
+    model: Annotated[
+        str, typer.Argument(help="A model by name, or the path of a .py file; [b]:rate[/b] for rate units.")
+    ],
     stream: Stream = DEFAULT_STREAM,
     setting: Setting = None,
     seeds: Seeds = "0",
@@ -92,15 +98,15 @@ def run(
 ) -> None:
     """Run one model on one stream.
 
-    The results go to results/STREAM/SETTING/MODEL-CODING/seed-N, one folder for each combination of settings. A folder
-    that holds a run of another kind is never overwritten.
+    \b
+    Results go to results/STREAM/SETTING/MODEL-CODING/seed-N, runs with other
+    settings beside it. A folder that holds a different run is never touched.
 
-        neurocl run ridge
-
-        neurocl run replay:rate split-mnist --seeds 0-4
-
-        neurocl run mine.py data.npz --set learning_rate=0.01 --set stream.classes_per_task=1
-    """
+    \b
+      neurocl run ridge
+      neurocl run replay:rate split-mnist --seeds 0-4
+      neurocl run mine.py data.npz --set stream.classes_per_task=1
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.runs import run_models, template
 
     job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
@@ -112,7 +118,9 @@ def compare(
     stream: Stream = DEFAULT_STREAM,
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Models by name or path; a bare name runs spiking and rate-coded. Without any: all shipped."),
+        typer.Argument(
+            help="Models by name or path; a bare name runs spiking and rate-coded. Without any: all shipped."
+        ),
     ] = None,
     setting: Setting = None,
     seeds: Seeds = "0-2",
@@ -126,15 +134,16 @@ def compare(
 ) -> None:
     """Run several models on one stream and put them into one table.
 
-    The closed-form ridge readouts are always among them: they are the bar. --set goes to every model that has a setting
-    of that name. Table and plots go to results/STREAM/SETTING, each run into a folder below it.
+    \b
+    The closed-form ridge readouts are always among them: they are the bar.
+    --set goes to every model that has a setting of that name. Table and plots
+    go to results/STREAM/SETTING, every run into a folder of its own below it.
 
-        neurocl compare split-digits
-
-        neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4
-
-        neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4 --resume
-    """
+    \b
+      neurocl compare split-digits
+      neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4
+      neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4 --resume
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.runs import compare_models, template
 
     job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
@@ -157,8 +166,10 @@ def show(
 ) -> None:
     """Summarise a run, compare the runs in a folder (plots are drawn anew), or explain a model.
 
-    [b]neurocl show ewc[/b] prints what the model is, with every number of its Config and where it comes from.
-    """
+    \b
+      neurocl show results/split-digits/class-incremental
+      neurocl show ewc    prints what ewc is, and every number of its Config
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.showing import print_shown
 
     print_shown(path)
@@ -171,8 +182,10 @@ def copy(
 ) -> None:
     """Copy a model or experiment, to edit it and run it by its path.
 
-    neurocl copy finetune mine.py, then: neurocl run mine.py split-digits
-    """
+    \b
+      neurocl copy finetune mine.py
+      neurocl run mine.py split-digits
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.listing import copy_file
 
     typer.echo(f"{copy_file(model, destination)} is yours to edit")

@@ -246,12 +246,18 @@ def notes_on(configs: Sequence[dict[str, Any]], setting: str) -> list[str]:
     for config in configs:
         if config["loss_mask"] and config["model"] not in masks[config["loss_mask"]]:
             masks[config["loss_mask"]].append(config["model"])
+    bar = [name for name in BAR if any(config["model"] == name for config in configs)]
+    bar = (
+        [f"{' and '.join(bar)}: closed form on fixed features, one pass, no replay; the bar for the others"]
+        if bar
+        else []
+    )
     return [
         f"hardware: {'; '.join(sorted(machines))}",
         *(f"loss mask: softmax over {meaning.get(m, m)} in {', '.join(names)}" for m, names in masks.items()),
         "task-IL: the same scores with the argmax limited to the classes of the sample's task"
         + (", which is told at test" if setting == "task-incremental" else ", which the learner is not told"),
-        "ridge and patch_ridge are the bar: closed form on fixed features, one pass, no replay",
+        *bar,
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON in one step: ``null`` for what is unknown, and never NaN or Infinity."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    # rows of a matrix on one line each; a line break never stands inside a JSON string
+    rows = re.sub(
+        r"\[\n[^\[\]{}]*\]", lambda row: re.sub(r"\n\s*", " ", row[0]).replace("[ ", "[").replace(" ]", "]"), text
+    )
+    write_text(path, rows + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from neurocl.run.shelf import load_model
 from neurocl.streams.stream import Stream
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What to run, in words that another process can be sent.

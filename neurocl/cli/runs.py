@@ -1,0 +1,114 @@
+"""``neurocl run`` and ``neurocl compare``: plan the runs, run them, print and save the table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from neurocl.cli.display import print_comparison, watching
+from neurocl.primitives.checks import BadInput
+from neurocl.run.compare import collect, plan
+from neurocl.run.environment import resolve_device
+from neurocl.run.job import Job, base_folder, open_stream, prepare
+from neurocl.run.settings import split_settings
+from neurocl.run.workers import Outcome, run_jobs
+
+FAILED, REFUSED = 1, 2  # exit codes
+
+
+def template(
+    stream: str,
+    *,
+    setting: str | None,
+    device: str,
+    out: str | None,
+    record: bool,
+    settings: Sequence[str] | None,
+    resume: bool,
+) -> Job:
+    """Return what all runs of a command have in common."""
+    if record:
+        raise BadInput("--record: this version has no recorder of activity traces yet; leave it out")
+    _, options = split_settings(settings or ())
+    return Job(
+        model="",
+        stream=stream,
+        setting=setting,
+        options=tuple(options.items()),
+        device=resolve_device(device),
+        out=out,
+        resume=resume,
+    )
+
+
+def run_models(
+    models: Sequence[str], job: Job, *, seeds: str, settings: Sequence[str] | None, quiet: bool, workers: int | None
+) -> int:
+    """Run one model with every seed; print its row and where the results are."""
+    own, _ = split_settings(settings or ())
+    jobs = [
+        replace(job, model=model, settings=tuple(own.items()), seed=seed)
+        for model in models
+        for seed in seeds_of(seeds)
+    ]
+    prepare(jobs[0])  # a mistake shows at once, and once, not in every process
+    return finish(jobs, [], folder=None, quiet=quiet, workers=workers)
+
+
+def compare_models(
+    models: Sequence[str], job: Job, *, seeds: str, settings: Sequence[str] | None, quiet: bool, workers: int | None
+) -> int:
+    """Run a comparison; print and save its table."""
+    own, _ = split_settings(settings or ())
+    jobs, left_out = plan(models, job, seeds=seeds_of(seeds), settings=own)
+    folder = base_folder(jobs[0], open_stream(jobs[0]))
+    return finish(jobs, left_out, folder=folder, quiet=quiet, workers=workers)
+
+
+def finish(jobs: Sequence[Job], left_out: list[str], *, folder: Path | None, quiet: bool, workers: int | None) -> int:
+    """Run ``jobs``, print their table, say what went wrong, and return the exit code.
+
+    Without ``folder`` the runs are one model's with several seeds; the summary then lies beside the seeds.
+    """
+    complaints = Console(stderr=True, soft_wrap=True, highlight=False)
+    with watching(jobs, quiet=quiet) as watcher:
+        outcomes = run_jobs(jobs, watcher, workers=workers)
+    done = [outcome.folder for outcome in outcomes if outcome.folder is not None]
+    for comparison in collect(done):
+        comparison = replace(comparison, notes=[*comparison.notes, *(f"left out: {line}" for line in left_out)])
+        place = folder or (done[0] if len(done) == 1 else done[0].parent)
+        if folder is not None or len(done) > 1:
+            comparison.save(place)
+        print_comparison(comparison, brief=quiet)
+        if not quiet:
+            complaints.print(f"results and plots: {place}", markup=False)
+    for outcome in outcomes:
+        if outcome.kind != "done":
+            complaints.print(complaint(outcome), markup=False)
+    kinds = {outcome.kind for outcome in outcomes}
+    return FAILED if "failed" in kinds else REFUSED if "refused" in kinds else 0
+
+
+def complaint(outcome: Outcome) -> str:
+    """Say why a run has no results; an error of the program's, unlike one of the user's, comes with its traceback."""
+    job = outcome.job
+    named = f"{job.model}:{job.coding}" if job.coding else job.model
+    return f"{outcome.details}neurocl: {named}, seed {job.seed}: {outcome.reason}"
+
+
+def seeds_of(text: str) -> list[int]:
+    """Read ``0``, ``0,1,2`` or ``0-4``.
+
+    Raises:
+        BadInput: If the text is no list of seeds.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise BadInput(f"--seeds takes whole numbers, such as 0 or 0,1,2 or 0-4; got {text!r}")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds or len(seeds) != len(set(seeds)):
+        raise BadInput(f"--seeds takes each seed once, and ranges that go upwards; got {text!r}")
+    return seeds
