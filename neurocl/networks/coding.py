@@ -6,15 +6,13 @@ takes the neuron and the encoding of its *spiking* form, and ``coding`` decides 
 
 from collections.abc import Callable
 
-from torch import nn
-
 from neurocl.networks.encoding import Direct, Encoding, Frames
 from neurocl.networks.synapses import TORCH_SCALE
-from neurocl.neurons import LIF, Rate
+from neurocl.neurons import LIF, Neuron, Rate
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.tasks import CODINGS, Coding, TaskShape
 
-MakeNeuron = Callable[[], nn.Module]
+MakeNeuron = Callable[[], Neuron]
 
 SPIKING_SCALE = 1.0  # with default_neuron, fires 5 to 20 % of the time on images from 0 to 1, see tests
 TIME_STEPS = 16

@@ -59,6 +59,7 @@ class Head(nn.Module):
         self.bias = bias
         self.register_buffer("tasks", torch.empty(0, 2, dtype=torch.int64))  # rows of (task_id, label)
         self._labels_of: dict[int, tuple[int, ...]] = {}
+        self.register_load_state_dict_pre_hook(self._grow_before_loading)
 
     def begin_task(self, task: Task) -> None:
         """Make room for the labels of ``task``, and remember them where the task has a name."""
@@ -102,8 +103,8 @@ class Head(nn.Module):
     def _sizes_from(self, state: dict[str, Any], prefix: str) -> None:
         """Take the sizes of a checkpoint, before its tensors are copied in."""
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Grow to the size of the checkpoint, then load as ``nn.Module`` does."""
+    def _grow_before_loading(self, _: nn.Module, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
+        """Take the sizes of a checkpoint before ``nn.Module`` copies its tensors in."""
         tasks = state_dict.get(f"{prefix}tasks")
         if tasks is not None:
             self.tasks = torch.empty_like(tasks, device=self.tasks.device)
@@ -111,7 +112,6 @@ class Head(nn.Module):
             for task_id, label in tasks.tolist():
                 self._labels_of[task_id] = (*self._labels_of.get(task_id, ()), label)
         self._sizes_from(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class SingleHead(Head):

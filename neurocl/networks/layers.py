@@ -6,6 +6,7 @@ from torch import nn
 
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Conv2d, Linear
+from neurocl.neurons import Neuron
 from neurocl.primitives.checks import BadInput
 
 
@@ -38,7 +39,7 @@ class Layer(HiddenLayer):
     def __init__(
         self,
         synapse: Linear | Conv2d,
-        neuron: nn.Module,
+        neuron: Neuron,
         *,
         normalise: nn.Module | None = None,
         pool: nn.AvgPool2d | nn.MaxPool2d | None = None,

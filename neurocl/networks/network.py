@@ -113,7 +113,7 @@ class Network(nn.Module):
         try:
             self._exact = True
             for module, _ in kernels:
-                module.kernel = "reference"
+                vars(module)["kernel"] = "reference"
             for module, _ in products:
                 module.event_products = False
             for module, _ in encodings:
@@ -122,7 +122,7 @@ class Network(nn.Module):
         finally:
             self._exact = False
             for module, kernel in kernels:
-                module.kernel = kernel
+                vars(module)["kernel"] = kernel
             for module, events in products:
                 module.event_products = events
             for module, repeatable in encodings:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurocl.networks.heads import Head
 from neurocl.networks.signal import Signal
+from neurocl.neurons import Neuron
 from neurocl.primitives.checks import check_number
 from neurocl.primitives.time_constants import decay_factor
 
@@ -94,7 +95,7 @@ class Count(Readout):
         per_score: Spikes that make one unit of score; smaller makes the softmax over scores sharper.
     """
 
-    def __init__(self, neuron: Callable[[], nn.Module], *, per_score: float = 1.0) -> None:
+    def __init__(self, neuron: Callable[[], Neuron], *, per_score: float = 1.0) -> None:
         super().__init__()
         self.neuron = neuron()
         self.per_score = check_number("per_score", per_score, above=0)

@@ -18,6 +18,7 @@ from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, T
 from neurocl.networks.readout import Readout
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
+from neurocl.neurons import Neuron
 from neurocl.primitives.checks import check_count
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
@@ -32,10 +33,10 @@ class RecurrentLayer(HiddenLayer):
     Args:
         synapse: Input weights.
         lateral: Weights ``[neuron, neuron]`` among the layer's neurons.
-        neuron: Unit with ``step(current, state)``, ``initial_state(current)`` and ``spiking``.
+        neuron: Unit with ``step(current, state)`` and ``spiking``.
     """
 
-    def __init__(self, synapse: Linear, lateral: Linear, neuron: torch.nn.Module) -> None:
+    def __init__(self, synapse: Linear, lateral: Linear, neuron: Neuron) -> None:
         super().__init__()
         self.synapse = synapse
         self.lateral = lateral
@@ -45,7 +46,7 @@ class RecurrentLayer(HiddenLayer):
         """Return the layer's output signal."""
         drive = self.synapse.transmit(signal)
         steps = [drive.values] * drive.time_steps if drive.constant else [*drive.values.unbind(0)]
-        state, output, outputs = self.neuron.initial_state(steps[0]), None, []
+        state, output, outputs = None, None, []
         for current in steps:
             total = current if output is None else current + self._lateral_current(output)
             output, state = self.neuron.step(total, state)
