@@ -35,7 +35,8 @@ def print_model(path: Path) -> None:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == "Config":
             console.print()
-            console.print(ast.get_source_segment(source, node) or "", markup=False)
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            console.print("\n".join(source.splitlines()[first - 1 : node.end_lineno]), markup=False)  # comments too
     console.print()
     console.print(f"neurocl run {path.stem} | neurocl copy {path.stem} mine.py", markup=False)
 

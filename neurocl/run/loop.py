@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
@@ -20,6 +20,7 @@ from neurocl.streams.stream import Stream
 PROBE_SIZE = 64  # test samples on which operations and firing rates are counted after the last task
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Told of what the loop does; a progress display implements it, the loop knows none."""
 

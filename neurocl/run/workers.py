@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from neurocl.primitives.checks import BadInput
 from neurocl.run.environment import usable_cores
@@ -47,6 +47,7 @@ class Outcome:
     seconds: float = 0.0
 
 
+@runtime_checkable
 class JobsWatcher(Protocol):
     """Told how the runs go on; they go by their place in the list of jobs."""
 
