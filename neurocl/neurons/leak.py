@@ -2,12 +2,19 @@
 
 from typing import Literal, get_args
 
+import torch
+from torch import Tensor
+
 from neurocl.kernels.lif_passes import Charge
 from neurocl.primitives.checks import BadInput, check_name, check_number
 from neurocl.primitives.time_constants import decay_factor, euler_factor
 
 Integration = Literal["exact", "euler"]
 Gain = float | Literal["leak"]
+
+# Norse's defaults in 1/s, tensors as there: the product with dt is rounded to float32
+NORSE_TAU_MEM_INV = torch.tensor(100.0)
+NORSE_TAU_SYN_INV = torch.tensor(200.0)
 
 
 def keep_of(tau_ms: float, *, dt_ms: float, integration: Integration = "exact", name: str = "tau_membrane_ms") -> float:
@@ -46,3 +53,12 @@ def gain_of(gain: Gain, *, keep: float, charge: Charge = "scaled") -> float:
         way_out = "gain=1" if charge == "leak" else "gain='leak'"
         raise BadInput(f"gain must be {wanted:g} for charge={charge!r}; got {value:g}: give {way_out}")
     return value
+
+
+def norse_rate(tau_inv: float | Tensor, dt: float, name: str) -> float:
+    """Return Norse's ``dt * tau_inv``, rounded to float32 where the parameter is a tensor, as there."""
+    check_number("dt", dt, above=0)
+    rate = float(dt * tau_inv)
+    if not 0 < rate < 1:
+        raise BadInput(f"dt * {name} must lie strictly between 0 and 1; got {rate:g}: both are in seconds")
+    return rate

@@ -13,7 +13,7 @@ from neurocl.kernels import lif as kernel_lif
 from neurocl.kernels.lif_passes import Charge, Fire
 from neurocl.kernels.lif_passes import Reset as KernelReset
 from neurocl.neurons.firing import DEFAULT_SURROGATE, Kernel, check_firing, checked_surrogate, fire_and_reset
-from neurocl.neurons.leak import Gain, Integration, check_keep, gain_of, keep_of
+from neurocl.neurons.leak import NORSE_TAU_MEM_INV, Gain, Integration, check_keep, gain_of, keep_of, norse_rate
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import BadInput, check_name, check_number
 from neurocl.primitives.surrogates import Sigmoid, SuperSpike, Surrogate
@@ -169,7 +169,7 @@ class LIF(Neuron):
 
     @classmethod
     def like_norse(
-        cls, *, tau_mem_inv: float | Tensor = 100.0, dt: float = 0.001, v_th: float = 1.0, v_leak: float = 0.0,
+        cls, *, tau_mem_inv: float | Tensor = NORSE_TAU_MEM_INV, dt: float = 0.001, v_th: float = 1.0, v_leak: float = 0.0,
         v_reset: float = 0.0, reset_method: str = "reset_value", **options: Any,
     ) -> Self:  # fmt: skip
         """Return neurons with the spikes and membranes of ``norse.torch.LIFBoxCell``, bit for bit in float32.
@@ -214,7 +214,7 @@ class LIF(Neuron):
         } | options
         return cls.from_keep(
             1 - 1 / tau, gain=1 / tau if decay_input else 1.0, charge="divided" if decay_input else "leak",
-            threshold=v_threshold, v_reset=v_reset or 0.0, v_rest=v_reset or 0.0, **rules,
+            threshold=v_threshold, v_reset=v_reset or 0.0, v_rest=v_reset or 0.0, **(rules | options),
         )  # fmt: skip
 
     def initial_state(self, current: Tensor) -> Tensor:
@@ -239,12 +239,3 @@ class LIF(Neuron):
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""
         return f"keep={self.keep:g}, gain={self.gain:g}, threshold={self.threshold:g}, reset={self.reset!r}"
-
-
-def norse_rate(tau_inv: float | Tensor, dt: float, name: str) -> float:
-    """Return Norse's ``dt * tau_inv``, rounded to float32 where the parameter is a tensor, as there."""
-    check_number("dt", dt, above=0)
-    rate = float(dt * tau_inv)
-    if not 0 < rate < 1:
-        raise BadInput(f"dt * {name} must lie strictly between 0 and 1; got {rate:g}: both are in seconds")
-    return rate
