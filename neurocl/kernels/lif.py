@@ -136,7 +136,7 @@ class _LIFSequence(torch.autograd.Function):
             v=v,
             keep=keep,
             rule=ctx.rule,
-            slope_at=ctx.surrogate.slope_at,
+            surrogate=ctx.surrogate,
             constant=ctx.constant,
             needs=needs,
         )
@@ -162,7 +162,8 @@ def lif_sequence(
     """Run leaky integrate-and-fire neurons over a whole sequence, with a hand-written backward pass.
 
     The dynamics are those of :func:`lif_step`. Within ``torch.func`` transforms, and with a surrogate that has no
-    ``slope_at``, the steps run under plain autograd instead. Nothing is kept for a backward pass where no input needs a gradient.
+    ``slope_at``, the steps run under plain autograd instead. Nothing is kept for a backward pass where no input needs a
+    gradient.
 
     Args:
         current: ``[T, ...]``, one current a step; or, where ``time_steps`` is given, ``[...]``, the same at every step:

@@ -12,8 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from neurocl.kernels.slopes import slope_adder
+from neurocl.primitives.surrogates import Fire, Surrogate
+
 Charge = Literal["scaled", "euler", "divided", "leak"]
-Fire = Literal["above", "at"]
 Reset = Literal["subtract", "zero", "none", "subtract-delayed"]
 
 
@@ -129,7 +131,7 @@ def lif_backward(
     v: Tensor,
     keep: Tensor | None,
     rule: LIFRule,
-    slope_at: Callable[[Tensor], Tensor],
+    surrogate: Surrogate,
     constant: bool,
     needs: tuple[bool, bool],
 ) -> LIFGradients:
@@ -147,14 +149,14 @@ def lif_backward(
         v: Membrane before the first step.
         keep: The tensor ``keep``, if it is one.
         rule: Constants of the layer.
-        slope_at: Slope of the surrogate at ``h - threshold``.
+        surrogate: Gives the slope at ``h - threshold``.
         constant: Whether one current was used at every step; its gradient is then summed over time.
         needs: Whether the gradients of the current and of ``keep`` are wanted.
     """
     gain = rule.gain_of_current
     carry = torch.zeros_like(v) if grad_v is None else grad_v * gain
     carry = carry.to(charged.dtype).contiguous()
-    step = _backward_step(rule, slope_at, carry)
+    step = _backward_step(rule, surrogate, carry)
     total = torch.zeros_like(carry) if constant and needs[0] else None
     sequence = torch.empty_like(charged) if needs[0] and not constant else None
     spare = (torch.empty_like(carry), torch.empty_like(carry))
@@ -170,19 +172,20 @@ def lif_backward(
         torch.mul(g, rule.keep if keep is None else keep, out=carry)
         after = g
     if rule.reset == "subtract-delayed" and not rule.detach_reset and after is not None:
-        carry.addcmul_(slope_at(v - rule.threshold), after, value=-rule.threshold)
+        carry.addcmul_(surrogate.slope_at(v - rule.threshold), after, value=-rule.threshold)
     if keep is not None and grad_keep is not None:
         grad_keep = (grad_keep / gain).sum_to_size(keep.shape)
     return LIFGradients(current=sequence if total is None else total, v=carry / gain, keep=grad_keep)
 
 
 def _backward_step(
-    rule: LIFRule, slope_at: Callable[[Tensor], Tensor], like: Tensor
+    rule: LIFRule, surrogate: Surrogate, like: Tensor
 ) -> Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None], None]:
     """Return ``step(g, carry, grad_spikes, h, g_after)``, which writes ``g``; it may change ``carry``."""
     gain = rule.gain_of_current
     through = not rule.detach_reset and rule.reset != "none"
     offset, drive, zeros = torch.empty_like(like), torch.empty_like(like), torch.zeros_like(like)
+    add_sloped = slope_adder(surrogate, gain, like)
 
     def step(g: Tensor, carry: Tensor, grad_spikes: Tensor | None, h: Tensor, after: Tensor | None) -> None:
         credit = zeros if grad_spikes is None else grad_spikes
@@ -196,8 +199,7 @@ def _backward_step(
         if rule.reset == "zero":
             fire_into(offset, h, rule)
             carry.addcmul_(carry, offset, value=-1)
-        slope = slope_at(torch.sub(h, rule.threshold, out=offset))
-        torch.addcmul(carry, slope, credit, value=gain, out=g)
+        add_sloped(g, carry, credit, torch.sub(h, rule.threshold, out=offset))
 
     return step
 
