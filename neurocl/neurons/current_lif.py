@@ -17,8 +17,6 @@ from neurocl.neurons.firing import (
     fire_and_reset,
 )
 from neurocl.neurons.leak import (
-    NORSE_TAU_MEM_INV,
-    NORSE_TAU_SYN_INV,
     Gain,
     Integration,
     check_keep,
@@ -186,14 +184,13 @@ class CurrentLIF(Neuron):
 
     @classmethod
     def like_norse(
-        cls, *, tau_syn_inv: float | Tensor = NORSE_TAU_SYN_INV,
-        tau_mem_inv: float | Tensor = NORSE_TAU_MEM_INV, dt: float = 0.001,
+        cls, *, tau_syn_inv: float | Tensor = 200.0, tau_mem_inv: float | Tensor = 100.0, dt: float = 0.001,
         v_th: float = 1.0, v_leak: float = 0.0, v_reset: float = 0.0, **options: Any,
     ) -> Self:  # fmt: skip
         """Return neurons with the spikes, currents and membranes of ``norse.torch.LIFCell``, bit for bit in float32.
 
         Args:
-            tau_syn_inv: Inverse time constant of the synapse in 1/s; a tensor rounds to float32 as in Norse.
+            tau_syn_inv: Inverse time constant of the synapse in 1/s.
             tau_mem_inv: Inverse time constant of the membrane in 1/s; likewise.
             dt: Step in s.
             v_th: Threshold.
@@ -201,7 +198,8 @@ class CurrentLIF(Neuron):
             v_reset: Membrane after a spike.
             options: As for the class.
         """
-        gain, loss = norse_rate(tau_mem_inv, dt, "tau_mem_inv"), norse_rate(tau_syn_inv, dt, "tau_syn_inv")
+        gain = norse_rate(torch.as_tensor(tau_mem_inv), dt, "tau_mem_inv")  # its cell makes tensors of floats
+        loss = norse_rate(torch.as_tensor(tau_syn_inv), dt, "tau_syn_inv")
         rules: dict[str, Any] = {"surrogate": SuperSpike(), "reset": "zero"} | options
         return cls.from_keep(
             1 - gain, 1 - loss, dt_ms=1000 * dt, gain=gain, charge="euler",

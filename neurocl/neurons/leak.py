@@ -12,9 +12,8 @@ from neurocl.primitives.time_constants import decay_factor, euler_factor
 Integration = Literal["exact", "euler"]
 Gain = float | Literal["leak"]
 
-# Norse's defaults in 1/s, tensors as there: the product with dt is rounded to float32
+# Norse's default in 1/s, a tensor as there: its product with dt is rounded to float32
 NORSE_TAU_MEM_INV = torch.tensor(100.0)
-NORSE_TAU_SYN_INV = torch.tensor(200.0)
 
 
 def keep_of(tau_ms: float, *, dt_ms: float, integration: Integration = "exact", name: str = "tau_membrane_ms") -> float:

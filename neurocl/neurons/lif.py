@@ -169,8 +169,8 @@ class LIF(Neuron):
 
     @classmethod
     def like_norse(
-        cls, *, tau_mem_inv: float | Tensor = NORSE_TAU_MEM_INV, dt: float = 0.001, v_th: float = 1.0, v_leak: float = 0.0,
-        v_reset: float = 0.0, reset_method: str = "reset_value", **options: Any,
+        cls, *, tau_mem_inv: float | Tensor = NORSE_TAU_MEM_INV, dt: float = 0.001, v_th: float = 1.0,
+        v_leak: float = 0.0, v_reset: float = 0.0, reset_method: str = "reset_value", **options: Any,
     ) -> Self:  # fmt: skip
         """Return neurons with the spikes and membranes of ``norse.torch.LIFBoxCell``, bit for bit in float32.
 
