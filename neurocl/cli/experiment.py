@@ -1,0 +1,156 @@
+"""What every file in ``experiments/`` ends in: a list of claims, run, and a table of stated beside obtained numbers."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from neurocl.cli.display import watching
+from neurocl.run.environment import hardware
+from neurocl.run.files import make_folder, read_json, write_json, write_text
+from neurocl.run.job import Job
+from neurocl.run.workers import run_jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One row: a model on a stream, and the number it is held against.
+
+    Attributes:
+        label: What the row is called.
+        model: Name of the model; ``name:rate`` for rate units.
+        stream: Name of the stream.
+        stated: The number it is held against, in per cent, as its source gives it; empty where there is none.
+        setting: What the learner is told; ``None`` leaves it to the stream.
+        settings: Overrides of the model's ``Config``.
+        options: Options of the stream.
+        key: Which number of ``results.json``.
+    """
+
+    label: str
+    model: str
+    stream: str
+    stated: str = ""
+    setting: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    key: str = "average_accuracy"
+
+    def job(self, seed: int, out: Path) -> Job:
+        """The run of one seed."""
+        model, _, coding = self.model.partition(":")
+        return Job(
+            model=model,
+            coding=coding or None,
+            stream=self.stream,
+            setting=self.setting,
+            settings=tuple((name, text(value)) for name, value in self.settings.items()),
+            options=tuple((name, text(value)) for name, value in self.options.items()),
+            seed=seed,
+            out=str(out / self.stream / (self.setting or "default")),
+            resume=True,
+        )
+
+
+def text(value: Any) -> str:
+    """Write a value as ``--set`` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def tabulate(title: str, claims: Sequence[Claim], *, seeds: Sequence[int], out: str | Path, notes: str = "") -> int:
+    """Run every claim with every seed, or go on with what is there, and print and save the table.
+
+    Args:
+        title: Stands above the table.
+        claims: Rows.
+        seeds: Runs of each row.
+        out: Folder of the runs and of ``table.md`` and ``table.json``.
+        notes: Printed under the table.
+
+    Returns:
+        Exit code: 0 if every run came to its end.
+    """
+    folder = Path(out)
+    jobs = [claim.job(seed, folder) for claim in claims for seed in seeds]
+    with watching(jobs, quiet=False) as watcher:
+        outcomes = run_jobs(jobs, watcher)
+    rows = []
+    for place, claim in enumerate(claims):
+        own = outcomes[place * len(seeds) : (place + 1) * len(seeds)]
+        rows.append(row_of(claim, [read_json(o.folder / "results.json") for o in own if o.folder is not None]))
+    machine = hardware("cpu")
+    runs = f"{len(seeds)} seeds ({', '.join(map(str, seeds))}), mean ± SD"
+    below = f"{runs}; {machine['cpu']}, {machine['cores']} cores. {notes}"
+    make_folder(folder)
+    write_text(folder / "table.md", markdown(title, rows, below))
+    write_json(folder / "table.json", {"title": title, "rows": rows, "notes": below})
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = without_edge(console)
+    console.print(title, style="bold", markup=False)
+    console.print(table_of(rows))
+    console.print(below.strip(), markup=False, style="dim")
+    for outcome in outcomes:
+        if outcome.folder is None:
+            console.print(f"{outcome.job.model}, seed {outcome.job.seed}: {outcome.reason}", markup=False)
+    return 0 if all(outcome.folder is not None for outcome in outcomes) else 1
+
+
+def without_edge(console: Console) -> Console:
+    """A console for pipes and files, which have no edge."""
+    return Console(width=160, highlight=False, file=console.file)
+
+
+def row_of(claim: Claim, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One row as names and values."""
+    values = [100 * found[claim.key] for found in results if found[claim.key] is not None]
+    rates = [r for found in results if (r := found["cost"]["mean_firing_rate"]) is not None]
+    seconds = [found["cost"]["train_seconds"] for found in results]
+    return {
+        "label": claim.label,
+        "model": claim.model,
+        "stated": claim.stated,
+        "obtained": spread(values),
+        "values": values,
+        "mean_firing_rate": statistics.fmean(rates) if rates else None,
+        "train_seconds": statistics.fmean(seconds) if seconds else None,
+    }
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation."""
+    if not values:
+        return "no result"
+    return f"{statistics.fmean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+HEADS = ("", "model", "stated %", "obtained %", "firing rate", "training s")
+
+
+def cells_of(row: dict[str, Any]) -> list[str]:
+    """A row as texts."""
+    rate = "" if row["mean_firing_rate"] is None else f"{row['mean_firing_rate']:.3f}"
+    seconds = "" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}"
+    return [row["label"], row["model"], row["stated"], row["obtained"], rate, seconds]
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows for a terminal."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, head in enumerate(HEADS):
+        table.add_column(head, justify="left" if place < 2 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*cells_of(row))
+    return table
+
+
+def markdown(title: str, rows: Sequence[dict[str, Any]], below: str) -> str:
+    """The rows in Markdown."""
+    lines = [f"# {title}", "", f"| {' | '.join(HEADS)} |", f"|{'---|' * 2}{'---:|' * (len(HEADS) - 2)}"]
+    lines += [f"| {' | '.join(cells_of(row))} |" for row in rows]
+    return "\n".join([*lines, "", below.strip(), ""])
