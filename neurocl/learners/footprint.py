@@ -5,6 +5,8 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
+from neurocl.networks import Network, count_operations
+
 
 class Measured(TypedDict, total=False):
     """The part of :class:`neurocl.learners.learner.Cost` that needs a probe."""
@@ -44,8 +46,6 @@ def measured(network: object, probe: Tensor | None, *, readout_products: int = 0
         probe: Inputs of some samples; without it nothing is measured.
         readout_products: Products of a readout that is not part of the network.
     """
-    from neurocl.networks import Network, count_operations
-
     if probe is None or not isinstance(network, Network):
         return {}
     counted = count_operations(network, probe)

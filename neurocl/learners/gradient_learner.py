@@ -19,6 +19,7 @@ from neurocl.learners.cross_entropy import LOSS_MASKS, LossMask, cross_entropy, 
 from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.learner import Abilities, Cost, Schedule
 from neurocl.learners.optimisers import MakeOptimiser, carry_over
+from neurocl.networks import evaluating
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.tasks import Batch, Task
 
@@ -182,8 +183,6 @@ class GradientLearner:
         """Return scores; columns of classes not seen, and of other tasks where ``task_id`` is given, are ``-inf``."""
         if not self.seen:
             raise BadInput(f"{self.name} has seen no class yet: call begin_task before predict")
-        from neurocl.networks import evaluating
-
         with torch.no_grad(), evaluating(self.network):
             return masked(self.network(inputs, task_id), self.seen)
 
