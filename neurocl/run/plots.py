@@ -49,17 +49,35 @@ def save(figure: "Figure", path: Path) -> None:
     files.write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
 
 
-def new_figure(width: float, height: float, *, title: str, panels: int = 1) -> tuple["Figure", list["Axes"]]:
-    """Return a figure of this size in inches, and its panels side by side without the two lines that carry nothing."""
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    title: str,
+    panels: int = 1,
+    margins: tuple[float, float, float, float] | None = None,
+) -> tuple["Figure", list["Axes"]]:
+    """Return a figure of this size in inches, and its panels side by side without the two lines that carry nothing.
+
+    ``margins`` (left, bottom, right, top, in inches) spare the drawing that it takes to find them out.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
+    if margins:
+        left, bottom, right, top = margins
+        figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
     row = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     for axes in row:
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    row[0].set_title(title, fontsize=9, loc="left")
+    row[0].set_title(title, fontsize=min(9.0, fitting_size(title, width - 0.8)), loc="left")
     return figure, list(row)
+
+
+def fitting_size(text: str, inches: float) -> float:
+    """Font size in points at which a line of text takes about this room; a letter is about half as wide as high."""
+    return 72 * inches / (0.55 * max(1, len(text)))
 
 
 def in_percent(accuracy: Sequence[Sequence[float | None]]) -> np.ndarray:
@@ -74,7 +92,8 @@ def accuracy_matrix(values: Float64[ndarray, "seed task task"], *, title: str) -
     mean = values.mean(axis=0)
     tasks = len(mean)
     side = min(6.6, 2.4 + 0.4 * tasks)
-    figure, (axes,) = new_figure(max(side, 4.9) + 0.6, side, title=title)
+    width = max(side + 1.1, 5.4)
+    figure, (axes,) = new_figure(width, side, title=title, margins=(0.6, 0.5, width - side + 0.2, 0.3))
     image = axes.imshow(mean, vmin=0, vmax=100, cmap=colormaps["viridis"].with_extremes(bad="0.93"))
     if tasks <= MANY_TASKS:
         for row, column in np.argwhere(np.isfinite(mean)):
@@ -87,7 +106,7 @@ def accuracy_matrix(values: Float64[ndarray, "seed task task"], *, title: str) -
     axes.set_xlabel("evaluated on task", fontsize=9)
     axes.set_ylabel("after learning task", fontsize=9)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.85)
+    bar = figure.colorbar(image, cax=axes.inset_axes((1.05, 0.1, 0.05, 0.8)))
     bar.set_label("accuracy (%)", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     return figure
@@ -99,7 +118,7 @@ def accuracy_curves(values: Float64[ndarray, "seed task task"], *, title: str) -
 
     tasks = values.shape[1]
     few = tasks <= MANY_TASKS
-    figure, (axes,) = new_figure(6.4, 3.8, title=title)
+    figure, (axes,) = new_figure(6.4, 3.8, title=title, margins=(0.6, 0.5, 1.25, 0.3))
     shades = colormaps["viridis"](np.linspace(0, 0.9, tasks))
     after = np.arange(1, tasks + 1)
     for task in range(tasks):
@@ -123,7 +142,7 @@ def accuracy_curves(values: Float64[ndarray, "seed task task"], *, title: str) -
     axes.set_ylabel("accuracy (%)", fontsize=9)
     axes.set_ylim(-3, 103)
     axes.grid(axis="y", color="0.9")
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize=8, frameon=False)
     return figure
 
 
@@ -133,7 +152,7 @@ def comparison_curves(groups: Groups, *, title: str) -> "Figure":
 
     models, codings = models_and_codings(groups)
     figure, panels = new_figure(4.6 + 2.6 * (len(codings) - 1), 3.9, title="", panels=len(codings))
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=min(9.0, fitting_size(title, 6.0)), x=0.01, ha="left")
     styles = {
         m: (COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]) for i, m in enumerate(models)
     }
