@@ -10,7 +10,7 @@ callable of ``x``, snnTorch's and SpikingJelly's own surrogates among them.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from neurocl.primitives.checks import BadInput, check_number
 Fire = Literal["above", "at"]
 
 
+@runtime_checkable
 class Surrogate(Protocol):
     """A step function with a gradient of one's choice."""
 
