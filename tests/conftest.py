@@ -4,10 +4,14 @@ import os
 import socket
 from pathlib import Path
 
+import beartype
 import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
+
+# a whole number is as good as a float (PEP 484's numeric tower), which beartype takes only when told so
+beartype.beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
 
 settings.register_profile("neurocl", derandomize=True, deadline=None, max_examples=25, database=None)
 settings.load_profile("neurocl")

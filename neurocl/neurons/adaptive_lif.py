@@ -1,6 +1,6 @@
 """Adaptive leaky integrate-and-fire neurons: every spike raises the threshold for a while."""
 
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -137,7 +137,7 @@ class AdaptiveLIF(Neuron):
     @classmethod
     def from_keep(
         cls, keep: float, keep_adaptation: float, *, dt_ms: float = 1.0, gain: Gain = 1.0, **options: Any
-    ) -> Self:
+    ) -> "AdaptiveLIF":
         """Return neurons that keep these shares of membrane and adaptation at every step."""
         check_keep(keep)
         check_keep(keep_adaptation, name="keep_adaptation")

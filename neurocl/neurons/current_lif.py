@@ -1,6 +1,6 @@
 """Current-based leaky integrate-and-fire neurons: a synapse smears the current before it charges the membrane."""
 
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
@@ -151,7 +151,7 @@ class CurrentLIF(Neuron):
     @classmethod
     def from_keep(
         cls, keep: float, keep_synapse: float, *, dt_ms: float = 1.0, gain: Gain = 1.0, **options: Any
-    ) -> Self:
+    ) -> "CurrentLIF":
         """Return neurons that keep these shares of membrane and synaptic current at every step."""
         check_keep(keep)
         check_keep(keep_synapse, name="keep_synapse")
@@ -165,7 +165,7 @@ class CurrentLIF(Neuron):
     def like_snntorch(
         cls, *, alpha: float, beta: float, threshold: float = 1.0, reset_mechanism: str = "subtract",
         reset_delay: bool = True, **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "CurrentLIF":  # fmt: skip
         """Return neurons with the spikes, currents and membranes of ``snntorch.Synaptic``, bit for bit in float32.
 
         Its delayed reset to zero clears the charge of the step after a spike, new current included; ``snntorch.Leaky``
@@ -186,7 +186,7 @@ class CurrentLIF(Neuron):
     def like_norse(
         cls, *, tau_syn_inv: float | Tensor = 200.0, tau_mem_inv: float | Tensor = 100.0, dt: float = 0.001,
         v_th: float = 1.0, v_leak: float = 0.0, v_reset: float = 0.0, **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "CurrentLIF":  # fmt: skip
         """Return neurons with the spikes, currents and membranes of ``norse.torch.LIFCell``, bit for bit in float32.
 
         Args:

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import BadInput, check_name
 
 
@@ -17,12 +16,12 @@ class CellView(nn.Module):
     """A neuron whose call is one step: ``output, state = cell(current [B, ...], state=None)``.
 
     Args:
-        neuron: Whose step it is; shared, not copied.
+        neuron: A :class:`~neurocl.neurons.neuron.Neuron`, whose step it is; shared, not copied.
     """
 
-    def __init__(self, neuron: Neuron) -> None:
+    def __init__(self, neuron: nn.Module) -> None:
         super().__init__()
-        self.neuron = neuron
+        self.neuron: Any = neuron
 
     def forward(self, current: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return output and state after one step."""
@@ -37,16 +36,16 @@ class HiddenView(nn.Module):
     :meth:`save_state`), and is detached in copies and pickles.
 
     Args:
-        neuron: Whose state is kept; shared, not copied.
+        neuron: A :class:`~neurocl.neurons.neuron.Neuron`, whose state is kept; shared, not copied.
         step_mode: ``"s"``: a call is one step of ``[B, ...]``; ``"m"``: a call is a sequence ``[T, B, ...]``.
 
     Attributes:
         state: State after the last call; ``None`` at rest.
     """
 
-    def __init__(self, neuron: Neuron, *, step_mode: str = "s") -> None:
+    def __init__(self, neuron: nn.Module, *, step_mode: str = "s") -> None:
         super().__init__()
-        self.neuron = neuron
+        self.neuron: Any = neuron
         self.state: Any = None
         self.step_mode = step_mode
 

@@ -1,7 +1,5 @@
 """The leaky integrator: a readout that never fires, whose output is its membrane."""
 
-from typing import Self
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -59,7 +57,7 @@ class Integrator(Neuron):
         self.gain = gain_of(gain, keep=self.keep)
 
     @classmethod
-    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, gain: Gain = 1.0) -> Self:
+    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, gain: Gain = 1.0) -> "Integrator":
         """Return integrators that keep this share of their membrane at every step."""
         neuron = cls(tau_membrane_ms=tau_of(keep, dt_ms=dt_ms), dt_ms=dt_ms, gain=gain)
         neuron.keep, neuron.gain = float(keep), gain_of(gain, keep=keep)

@@ -1,6 +1,6 @@
 """Izhikevich's simple model: two variables, many firing patterns. Units are its own: mV and ms."""
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -122,7 +122,7 @@ class Izhikevich(Neuron):
     @classmethod
     def from_parameters(
         cls, *, a_per_ms: float, b: float, c_mv: float, d: float, peak_mv: float = 30.0, **options: Any
-    ) -> Self:
+    ) -> "Izhikevich":
         """Return neurons with these four parameters of :func:`izhikevich_step`; other options as for the class."""
         neuron = cls(**options)
         neuron.a_per_ms = check_number("a_per_ms", a_per_ms, above=0)

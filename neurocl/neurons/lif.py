@@ -3,7 +3,7 @@
 :mod:`neurocl.kernels.lif` states the equations, with the orders of floating-point operations called ``charge``.
 """
 
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -143,7 +143,7 @@ class LIF(Neuron):
         self.surrogate, self.kernel = checked_surrogate(surrogate), kernel
 
     @classmethod
-    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, gain: Gain = 1.0, **options: Any) -> Self:
+    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, gain: Gain = 1.0, **options: Any) -> "LIF":
         """Return neurons that keep this share of their membrane at every step; options as for the class."""
         neuron = cls(tau_membrane_ms=tau_of(keep, dt_ms=dt_ms), dt_ms=dt_ms, gain=gain, **options)
         neuron.keep, neuron.gain = float(keep), gain_of(gain, keep=keep, charge=neuron.charge)
@@ -153,7 +153,7 @@ class LIF(Neuron):
     def like_snntorch(
         cls, *, beta: float, threshold: float = 1.0, reset_mechanism: str = "subtract", reset_delay: bool = True,
         **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "LIF":  # fmt: skip
         """Return neurons with the spikes and membranes of ``snntorch.Leaky``, bit for bit in float32.
 
         snnTorch's default takes the threshold off one step late and returns the membrane before that. Differs: with
@@ -171,7 +171,7 @@ class LIF(Neuron):
     def like_norse(
         cls, *, tau_mem_inv: float | Tensor = NORSE_TAU_MEM_INV, dt: float = 0.001, v_th: float = 1.0,
         v_leak: float = 0.0, v_reset: float = 0.0, reset_method: str = "reset_value", **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "LIF":  # fmt: skip
         """Return neurons with the spikes and membranes of ``norse.torch.LIFBoxCell``, bit for bit in float32.
 
         Args:
@@ -196,7 +196,7 @@ class LIF(Neuron):
     def like_spikingjelly(
         cls, *, tau: float = 2.0, decay_input: bool = True, v_threshold: float = 1.0, v_reset: float | None = 0.0,
         **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "LIF":  # fmt: skip
         """Return neurons with the spikes and membranes of SpikingJelly's ``LIFNode``, bit for bit in float32.
 
         Args:

@@ -7,15 +7,13 @@ is one variable and as a NamedTuple where there are several. :meth:`Neuron.hidde
 for ``nn.Sequential``.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from neurocl.kernels.reference import run_steps
+from neurocl.neurons.hidden import CellView, HiddenView
 from neurocl.primitives.checks import BadInput, check_count
-
-if TYPE_CHECKING:
-    from neurocl.neurons.hidden import CellView, HiddenView
 
 
 class Neuron(nn.Module):
@@ -73,16 +71,12 @@ class Neuron(nn.Module):
         drive = current if time_steps is None else current.expand(time_steps, *current.shape)
         return run_steps(self.advance, drive, state)
 
-    def hidden(self) -> "HiddenView":
+    def hidden(self) -> HiddenView:
         """Return a view of this neuron that keeps its state and returns outputs only, for ``nn.Sequential``."""
-        from neurocl.neurons.hidden import HiddenView
-
         return HiddenView(self)
 
-    def cell(self) -> "CellView":
+    def cell(self) -> CellView:
         """Return a view of this neuron whose call is one step, for loops and for Norse's ``SequentialState``."""
-        from neurocl.neurons.hidden import CellView
-
         return CellView(self)
 
     def _state_for(self, current: Tensor, state: Any) -> Any:

@@ -1,7 +1,7 @@
 """Parametric leaky integrate-and-fire neurons: the membrane time constant is learned."""
 
 import math
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -141,7 +141,7 @@ class ParametricLIF(Neuron):
         self.surrogate, self.kernel = checked_surrogate(surrogate), kernel
 
     @classmethod
-    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, **options: Any) -> Self:
+    def from_keep(cls, keep: float, *, dt_ms: float = 1.0, **options: Any) -> "ParametricLIF":
         """Return neurons that start by keeping this share of their membrane at every step."""
         return cls(tau_membrane_ms=tau_of(check_keep(keep), dt_ms=dt_ms), dt_ms=dt_ms, **options)
 
@@ -149,7 +149,7 @@ class ParametricLIF(Neuron):
     def like_spikingjelly(
         cls, *, init_tau: float = 2.0, decay_input: bool = True, v_threshold: float = 1.0,
         v_reset: float | None = 0.0, **options: Any,
-    ) -> Self:  # fmt: skip
+    ) -> "ParametricLIF":  # fmt: skip
         """Return neurons with the spikes and membranes of SpikingJelly's ``ParametricLIFNode``, bit for bit in float32.
 
         ``raw_leak`` is its ``w``. Arguments as in :meth:`neurocl.neurons.lif.LIF.like_spikingjelly`.
