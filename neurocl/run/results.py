@@ -76,6 +76,7 @@ class RunFolder:
             BadInput: If another run lies there, or the folder cannot be written to.
         """
         known = self.path / "config.json"
+        files.sweep(self.path)  # a run killed while it wrote its first file left only that
         if known.exists():
             self.refuse_other(files.read_json(known))
             if resume and self.finished.exists():
@@ -83,7 +84,6 @@ class RunFolder:
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise BadInput(f"{self.path} holds other files and no run: choose another folder with --out")
         self.new_folders = files.make_folder(self.path)
-        files.sweep(self.path)
         if not resume:
             for old in (self.finished, *self.checkpoints.glob("task-*")):
                 files.remove(old)

@@ -5,11 +5,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurocl.run import plots
 from neurocl.run.job import Job
 from neurocl.run.shelf import load_model
 from neurocl.streams import split
 
 SOFTMAX = Path(__file__).with_name("linear_softmax.py")
+
+
+@pytest.fixture(autouse=True)
+def quick_plots(request, monkeypatch):
+    """Leave the drawing out, which takes longer than all the rest, except where a test asks for ``drawn``."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(plots, "save_run", lambda folder, runs: None)
+        monkeypatch.setattr(plots, "save_comparison", lambda folder, groups, *, title: None)
+
+
+@pytest.fixture
+def drawn():
+    """Ask for real plots."""
 
 
 @pytest.fixture
