@@ -45,7 +45,8 @@ class Config:
     gamma: float = 1.0  # share of old importance kept at a new task; 1 forgets nothing
     fisher: FisherKind = "exact"  # "exact", "empirical" (labels only) or "sampled"
     fisher_samples: int = 0  # samples of a task that importance is taken over; 0 means all
-    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999; made anew for every task
+    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
+    fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory
     learning_rate: float = 1e-3  # a step; van de Ven et al. 2022
     batch_size: int = 32  # samples a step
     epochs: int = 5  # passes over a task; used where iterations is 0
@@ -84,6 +85,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         name="ewc",
         device=device,
         loss_mask=config.loss_mask,
+        fresh_optimiser=config.fresh_optimiser,
         loss_terms={"batch": batch_loss, "penalty": ewc.penalty},
         at_task_end=(ewc.consolidate,),
         parts={"ewc": ewc},

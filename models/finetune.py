@@ -28,7 +28,8 @@ class Config:
     threshold: float = 1.0  # membrane at which a neuron fires; rest is 0
     surrogate_alpha: float = 2.0  # steepness of the arctan surrogate; Fang et al. 2021
     loss_mask: LossMask = "seen"  # whose logits compete: all classes seen, the task's, or all there are
-    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999; made anew for every task
+    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
+    fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory
     learning_rate: float = 1e-3  # a step; van de Ven et al. 2022
     batch_size: int = 32  # samples a step
     epochs: int = 5  # passes over a task; used where iterations is 0
@@ -58,4 +59,5 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         name="finetune",
         device=device,
         loss_mask=config.loss_mask,
+        fresh_optimiser=config.fresh_optimiser,
     )

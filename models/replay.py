@@ -46,7 +46,8 @@ class Config:
     store: Literal["online", "task-end"] = "task-end"  # offer samples after every step, or at a task's end
     replay_batch_size: int = 32  # stored samples a step
     weighting: Weighting = "sum"  # "by-task": current and replayed count 1/t and 1 - 1/t; van de Ven et al. 2022
-    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999; made anew for every task
+    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
+    fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory
     learning_rate: float = 1e-3  # a step; van de Ven et al. 2022
     batch_size: int = 32  # samples a step
     epochs: int = 5  # passes over a task; used where iterations is 0
@@ -79,6 +80,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         name="replay",
         device=device,
         loss_mask=config.loss_mask,
+        fresh_optimiser=config.fresh_optimiser,
         loss_terms={"batch": replay.current, "replay": replay.replayed},
         after_step=(replay.store,) if online else (),
         at_task_end=() if online else (replay.store_task,),

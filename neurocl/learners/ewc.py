@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurocl.learners.gradient_learner import Step
 from neurocl.memory import lots
-from neurocl.plasticity import FISHER_KINDS, FisherKind, OnlineEWC, fisher_diagonal
+from neurocl.plasticity import FISHER_KINDS, OnlineEWC, fisher_diagonal
 from neurocl.primitives.checks import check_count, check_name
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Task
@@ -32,7 +32,7 @@ class EWC:
         network: nn.Module,
         consolidation: OnlineEWC,
         *,
-        kind: FisherKind = "exact",
+        kind: str = "exact",
         samples: int = 0,
         seed: int = 0,
         device: str | torch.device = "cpu",
@@ -40,8 +40,7 @@ class EWC:
     ) -> None:
         self.network = network
         self.consolidation = consolidation
-        check_name("kind of Fisher information", kind, FISHER_KINDS)
-        self.kind: FisherKind = kind
+        self.kind = check_name("kind of Fisher information", kind, FISHER_KINDS)
         self.samples = check_count("samples", samples, at_least=0)
         self.seed = seed
         self.device = torch.device(device)

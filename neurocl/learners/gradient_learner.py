@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn, optim
 
-from neurocl.learners.cross_entropy import LOSS_MASKS, LossMask, cross_entropy, masked
+from neurocl.learners.cross_entropy import LOSS_MASKS, cross_entropy, masked
 from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.learner import Abilities, Cost, Schedule
 from neurocl.learners.optimisers import MakeOptimiser, carry_over
@@ -102,7 +102,7 @@ class GradientLearner:
         optimiser: MakeOptimiser,
         name: str,
         device: str | torch.device = "cpu",
-        loss_mask: LossMask = "seen",
+        loss_mask: str = "seen",
         fresh_optimiser: bool = True,
         loss_terms: Mapping[str, Callable[[Step], Tensor]] | None = None,
         gradient_transforms: Sequence[Callable[[nn.Module], object]] = (),

@@ -39,7 +39,7 @@ class Joint:
         schedule: Schedule,
         *,
         num_tasks: int,
-        when: When = "each",
+        when: str = "each",
         seed: int = 0,
         device: str | torch.device = "cpu",
         sequence: bool = False,

@@ -40,7 +40,7 @@ class Replay:
         memory: RawReplay,
         *,
         batch_size: int,
-        weighting: Weighting = "sum",
+        weighting: str = "sum",
         seed: int = 0,
         device: str | torch.device = "cpu",
     ) -> None:

@@ -46,7 +46,7 @@ class RawReplay:
         sequence: Whether inputs have time as first axis, ``[T, B, ...]``.
     """
 
-    def __init__(self, policy: Policy, *, size: int = 0, seed: int = 0, sequence: bool = False) -> None:
+    def __init__(self, policy: str, *, size: int = 0, seed: int = 0, sequence: bool = False) -> None:
         self.policy = check_name("policy", policy, POLICIES)
         self.size = 0 if policy == "everything" else check_count("size", size)
         self.seed = check_count("seed", seed, at_least=0)
@@ -56,7 +56,7 @@ class RawReplay:
         self._labels = torch.empty(0, dtype=torch.int16)
         self._tasks = torch.empty(0, dtype=torch.int16)
         self._ids = torch.empty(0, dtype=torch.int64)
-        self._groups: list[int] = []  # that share the store, in order of appearance
+        self._groups: list[int] = []  # classes (of tasks) that share the store
         self._tasks_named = False
 
     def __len__(self) -> int:
@@ -158,8 +158,11 @@ class RawReplay:
         group = self.labels
         if self.policy == "per-task-class":
             group = group + self._tasks.long() * (torch.iinfo(torch.int16).max + 1)
-        self._groups += [g for g in dict.fromkeys(group.tolist()) if g not in self._groups]
+        self._groups = sorted({*self._groups, *group.tolist()})
         share, more = divmod(self.size, len(self._groups)) if self.policy == "class-balanced" else (self.size, 0)
+        if more:  # who gets one more hangs on lots too, or the order of appearance would decide
+            drawn = lots(torch.tensor(self._groups), self.seed, "raw replay, classes")
+            self._groups = [self._groups[place] for place in drawn.argsort().tolist()]
         quotas = {g: share + (place < more) for place, g in enumerate(self._groups)}
         return torch.cat([order[group[order] == g][:quota] for g, quota in quotas.items()]).sort().values
 

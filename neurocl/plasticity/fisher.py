@@ -31,12 +31,12 @@ def fisher_diagonal(
     inputs: Tensor,
     *,
     classes: Sequence[int] | None = None,
-    kind: FisherKind = "exact",
+    kind: str = "exact",
     labels: Int64[Tensor, " sample"] | None = None,
     generator: torch.Generator | None = None,
     task_id: int | None = None,
     sequence: bool = False,
-    method: Literal["auto", "general"] = "auto",
+    method: str = "auto",
 ) -> dict[str, Tensor]:
     r"""Return the Fisher diagonal by parameter name, averaged over the samples, in evaluation mode.
 
@@ -65,6 +65,7 @@ def fisher_diagonal(
         continual learning".
     """
     check_name("kind of Fisher information", kind, FISHER_KINDS)
+    check_name("method", method, ("auto", "general"))
     axis = 1 if sequence else 0
     if inputs.ndim <= axis or not inputs.shape[axis]:
         raise BadInput(f"Fisher information needs at least one sample; got inputs of shape {list(inputs.shape)}")

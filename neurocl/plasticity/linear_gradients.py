@@ -28,8 +28,11 @@ class LinearGradients:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-        self.layers = {name: m for name, m in self.layers.items() if m.weight.requires_grad}
+        self.layers = {  # by the prefix of their parameters' names
+            f"{name}." if name else "": module
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Linear) and module.weight.requires_grad
+        }
         self._calls: list[tuple[str, Tensor, Tensor]] = []
 
     @property
@@ -57,13 +60,13 @@ class LinearGradients:
     ) -> None:
         """Add to ``total`` the squares of each sample's gradient of its own value, times its share."""
         for name, pre, error in self._errors(values):
-            if f"{name}.bias" in total:
-                total[f"{name}.bias"] += share @ error.sum(0).square()
+            if f"{name}bias" in total:
+                total[f"{name}bias"] += share @ error.sum(0).square()
             if len(pre) <= STEPS_IN_PAIRS:
-                add_squared_sum(total[f"{name}.weight"], error, pre, share)
+                add_squared_sum(total[f"{name}weight"], error, pre, share)
             else:
                 gradient = torch.einsum("tbo,tbi->boi", error, pre)
-                total[f"{name}.weight"] += torch.einsum("b,boi->oi", share, gradient.square())
+                total[f"{name}weight"] += torch.einsum("b,boi->oi", share, gradient.square())
 
     def explain(self, function: Callable[[Tensor], Tensor], inputs: Tensor, axis: int) -> bool:
         """Tell whether gradients put together from the calls are those of autograd, sample by sample."""
@@ -74,9 +77,9 @@ class LinearGradients:
             return False
         together = self.zeros()
         for name, pre, error in self._errors(log_p[:, 0]):
-            together[f"{name}.weight"][...] = torch.einsum("to,ti->oi", error[:, 0], pre[:, 0])
-            if f"{name}.bias" in together:
-                together[f"{name}.bias"][...] = error[:, 0].sum(0)
+            together[f"{name}weight"][...] = torch.einsum("to,ti->oi", error[:, 0], pre[:, 0])
+            if f"{name}bias" in together:
+                together[f"{name}bias"][...] = error[:, 0].sum(0)
         alone = self.run(function, some.narrow(axis, 0, 1))[0, 0]
         slopes = torch.autograd.grad(alone, list(learning.values()), allow_unused=True, materialize_grads=True)
         return all(close(together[name], slope) for name, slope in zip(learning, slopes, strict=True))
