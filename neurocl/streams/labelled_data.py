@@ -6,7 +6,8 @@ float32 inputs are produced batch by batch. Layout of one array, ``n`` samples f
 - ``[n, features]``: feature vectors;
 - ``[n, height, width]``: grey images;
 - ``[n, a, b, c]``: images. Channels first, unless only the last axis has a size that a channel axis usually has
-  (1, 3 or 4); where both have, say ``layout="channels-first"`` or ``layout="channels-last"``;
+  (1, 3 or 4). Where both ends have, the reading that makes images square is taken; where that does not decide
+  either, say ``layout="channels-first"`` or ``layout="channels-last"``;
 - with ``layout="sequence"``: ``[n, time]``, ``[n, time, features]`` or ``[n, time, channels, height, width]``.
 """
 
@@ -204,6 +205,9 @@ def _channels_first(name: str, array: np.ndarray, layout: str) -> np.ndarray:
     if array.ndim != 4:
         raise BadInput(f"{name} must have 2 to 4 axes; got shape {array.shape}: for sequences say layout='sequence'")
     first, last = array.shape[1] in CHANNEL_SIZES, array.shape[3] in CHANNEL_SIZES
+    if first and last:
+        square_first, square_last = array.shape[2] == array.shape[3], array.shape[1] == array.shape[2]
+        first, last = square_first or not square_last, square_last or not square_first
     if layout == "auto" and first and last:
         raise BadInput(
             f"{name} of shape {array.shape} could have channels first or last: "

@@ -70,7 +70,9 @@ class Prepared:
         return train, validation, test
 
     def scale(self, first_task: np.ndarray) -> Scale:
-        """Scale whose statistics come from these training samples."""
+        """Scale whose statistics come from these training samples, those of the first task."""
+        if not len(first_task):
+            raise BadInput("task 0 has no training samples; give every task some, or leave its classes out")
         return fit_scale(self.normalise, self.data, first_task)
 
 

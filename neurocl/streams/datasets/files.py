@@ -90,7 +90,6 @@ def fetch(source: Source, name: str) -> None:
         BadInput: No network, an address that does not answer, a wrong checksum, or a folder that cannot be written.
     """
     import pooch
-    import requests
 
     wanted = [file for file in source.hashes if source.archive or Path(file).stem == name or file == name]
     folder = data_folder() / source.folders[0]
@@ -100,9 +99,12 @@ def fetch(source: Source, name: str) -> None:
         fetched = pooch.retrieve(
             url=source.address + wanted[0], known_hash=source.hashes[wanted[0]], fname=wanted[0], path=folder
         )
-    except (requests.RequestException, ValueError, OSError) as error:
+    except (OSError, ValueError) as error:  # what goes wrong with the network is an OSError
+        response = getattr(error, "response", None)
+        if response is not None:
+            response.close()  # pooch leaves it open
         remove_empty(folder)
-        reason = "its checksum is wrong" if isinstance(error, ValueError) else f"{type(error).__name__}"
+        reason = type(error).__name__ if isinstance(error, OSError) else "its checksum is wrong"
         raise BadInput(
             f"could not download {source.title} from {source.address}{wanted[0]} ({reason}): check the network and try "
             "again, or place the file by hand and name the folder in NEUROCL_DATA (data/README.md says how)"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from neurocl.primitives.checks import check_name
 from neurocl.streams.datasets.cifar import BATCHES, load_cifar10, load_cifar100, load_cifar100_superclasses
@@ -125,7 +125,7 @@ def load(name: str) -> LabelledData:
     return _load(known, "" if DATASETS[known].source is None else str(data_folder()))
 
 
-@lru_cache(maxsize=8)  # the largest holds 200 million bytes
+@cache  # a process opens few sets, and the largest holds 300 million bytes
 def _load(name: str, folder: str) -> LabelledData:
     """Read a dataset; ``folder`` is part of the key only."""
     return DATASETS[name].load()
