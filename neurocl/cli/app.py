@@ -9,7 +9,6 @@ DEFAULT_STREAM = "split-digits"
 EPILOG = "Try: neurocl compare split-digits"
 
 app = typer.Typer(
-    no_args_is_help=False,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -44,7 +43,7 @@ Workers = Annotated[
 ]
 
 
-def show_version(asked: bool) -> None:
+def show_version(asked: bool | None) -> None:
     """Print the version and leave."""
     if asked:
         from neurocl import __version__
@@ -53,12 +52,11 @@ def show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True, epilog=EPILOG)
+@app.callback(epilog=EPILOG)
 def neurocl(
-    context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
-    ] = False,
+        bool | None, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = None,
 ) -> None:
     """Continual learning in spiking neural networks, beside the rate-coded methods it is compared with.
 
@@ -76,8 +74,6 @@ def neurocl(
       neurocl copy finetune mine.py
       neurocl run mine.py split-digits
     """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 @app.command()

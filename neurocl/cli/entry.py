@@ -23,9 +23,10 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
             stream.reconfigure(errors="replace")  # pyrefly: ignore[missing-attribute]  # absent on replaced streams
-    words = None if arguments is None else list(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        return int(get_command(app).main(args=words, prog_name="neurocl", standalone_mode=False) or 0)
+        code = int(get_command(app).main(args=words, prog_name="neurocl", standalone_mode=False) or 0)
+        return interrupted() if code == INTERRUPTED else code
     except KeyboardInterrupt:
         return interrupted()
     except BrokenPipeError:  # whoever read our output has gone: neurocl list | head -1

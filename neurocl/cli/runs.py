@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from neurocl.cli.display import print_comparison, watching
+from neurocl.cli.display import name_of, print_comparison, watching
 from neurocl.primitives.checks import BadInput
 from neurocl.run.compare import collect, plan
 from neurocl.run.environment import resolve_device
@@ -92,9 +92,7 @@ def finish(jobs: Sequence[Job], left_out: list[str], *, folder: Path | None, qui
 
 def complaint(outcome: Outcome) -> str:
     """Say why a run has no results; an error of the program's, unlike one of the user's, comes with its traceback."""
-    job = outcome.job
-    named = f"{job.model}:{job.coding}" if job.coding else job.model
-    return f"{outcome.details}neurocl: {named}, seed {job.seed}: {outcome.reason}"
+    return f"{outcome.details}neurocl: {name_of(outcome.job)}: {outcome.reason}"
 
 
 def seeds_of(text: str) -> list[int]:

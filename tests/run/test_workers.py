@@ -1,0 +1,71 @@
+"""Do runs in other processes give the same results, and does one that dies or fails harm no other?"""
+
+import json
+from dataclasses import replace
+
+from neurocl.run.job import execute
+from neurocl.run.results import TIMES
+from neurocl.run.workers import Reporter, run_here, run_in_workers
+
+
+class Notes:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.begun, self.shares, self.ended = [], {}, {}
+
+    def job_begins(self, index):
+        self.begun.append(index)
+
+    def job_advances(self, index, share, text):
+        self.shares.setdefault(index, []).append(share)
+
+    def job_ends(self, index, outcome):
+        self.ended[index] = outcome.kind
+
+
+def measured(folder):
+    results = json.loads((folder / "results.json").read_text())
+    return {**results, "cost": {key: value for key, value in results["cost"].items() if key not in TIMES}}
+
+
+def test_a_process_that_dies_and_a_run_that_is_refused_harm_no_other(job, tmp_path):
+    jobs = [
+        replace(job, settings=(("kill_at_task", "1"),)),  # in the worker, which takes the process with it
+        replace(job, settings=(("learning_rate", "1e30"),)),
+        replace(job, seed=1),
+        replace(job, seed=2, stream="nonsense"),
+    ]
+    notes = Notes()
+    outcomes = run_in_workers(jobs, notes, workers=2)
+    assert [outcome.kind for outcome in outcomes] == ["failed", "refused", "done", "refused"]
+    assert outcomes[0].reason == "its process was ended by SIGKILL; often for lack of memory"
+    assert "diverged" in outcomes[1].reason
+    assert "no stream named 'nonsense'" in outcomes[3].reason
+    assert notes.begun == [0, 1, 2, 3]
+    assert notes.ended == {0: "failed", 1: "refused", 2: "done", 3: "refused"}
+    assert measured(outcomes[2].folder) == measured(execute(replace(job, seed=1, out=str(tmp_path / "here"))))
+
+
+def test_an_error_of_the_program_is_reported_with_its_traceback(job, monkeypatch):
+    monkeypatch.setattr("neurocl.run.job.run", lambda *arguments, **named: 1 / 0)
+    notes = Notes()
+    (outcome,) = run_here([job], notes)
+    assert (outcome.kind, outcome.reason) == ("failed", "ZeroDivisionError: division by zero")
+    assert "Traceback" in outcome.details
+    assert notes.ended == {0: "failed"}
+
+
+def test_progress_is_told_as_a_share_that_grows_to_one(monkeypatch):
+    monkeypatch.setattr("neurocl.run.workers.REPORT_EVERY_S", 0.0)
+    told = []
+    reporter = Reporter(lambda share, text: told.append((share, text)))
+    for task in range(2):
+        reporter.task_begins(task, 2, 4)
+        for _ in range(4):
+            reporter.batch_done({})
+        reporter.task_ends(task, [0.5] * (task + 1) + [None] * (1 - task))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert shares[:3] == [0.0, 0.125, 0.25]
+    assert told[-1] == (1.0, "50.0 % on 2 of 2 tasks")
