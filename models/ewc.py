@@ -89,5 +89,5 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         loss_terms={"batch": batch_loss, "penalty": ewc.penalty},
         at_task_end=(ewc.consolidate,),
         parts={"ewc": ewc},
-        abilities=Abilities(needs_boundaries=True, grows=True),
+        abilities=Abilities(needs_boundaries=True),
     )

@@ -85,5 +85,5 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         after_step=(replay.store,) if online else (),
         at_task_end=() if online else (replay.store_task,),
         parts={"replay": replay},
-        abilities=Abilities(needs_boundaries=not online, replays=True, grows=True),
+        abilities=Abilities(needs_boundaries=not online, replays=True),
     )

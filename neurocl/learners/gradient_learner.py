@@ -84,7 +84,8 @@ class GradientLearner:
         loss_mask: Classes whose logits compete in the loss of the current batch: ``"seen"`` all classes seen so far;
             ``"task"`` those of the current task (the labels trick); ``"all"`` every column the head has. Where the
             setting names tasks, the task's own columns compete, whatever stands here.
-        fresh_optimiser: Whether every task begins with an optimiser without memory.
+        fresh_optimiser: Whether every task begins with an optimiser without memory; where the stream hides where tasks
+            begin (blurry boundaries), the optimiser goes on in any case.
         loss_terms: Summed into the loss; each is named in what ``observe`` returns.
         gradient_transforms: Called in order between the backward pass and the step; they change ``.grad`` in place.
         after_step: Called in order after the weights changed.
@@ -131,6 +132,7 @@ class GradientLearner:
         self._make_optimiser = optimiser
         self._optimiser: optim.Optimizer | None = None
         self._names: list[str] = []
+        self._forgets = fresh_optimiser
         self._task_classes: tuple[int, ...] = ()
 
     def begin_task(self, task: Task) -> None:
@@ -139,6 +141,7 @@ class GradientLearner:
         self.seen = tuple(sorted({*self.seen, *task.seen_classes}))
         self.tasks_begun += 1
         self._task_classes = task.classes
+        self._forgets = self.fresh_optimiser and task.boundary != "blurry"
         self._renew_optimiser()
         for act in self.at_task_begin:
             act(task)
@@ -176,7 +179,7 @@ class GradientLearner:
         self.network.zero_grad(set_to_none=True)
         for act in self.at_task_end:
             act(task)
-        if self.fresh_optimiser:
+        if self._forgets:
             self._optimiser = None
 
     def predict(self, inputs: Tensor, task_id: int | None = None) -> Float[Tensor, "batch label"]:
@@ -189,7 +192,7 @@ class GradientLearner:
     def cost(self, probe: Tensor | None = None) -> Cost:
         """Count bytes; with ``probe`` measure operations and firing rates of one prediction too."""
         parts = [part.byte_counts() for part in self.parts.values()]
-        optimiser = tensor_bytes(self._optimiser.state_dict()) if self._optimiser and not self.fresh_optimiser else 0
+        optimiser = tensor_bytes(self._optimiser.state_dict()) if self._optimiser and not self._forgets else 0
         return Cost(
             parameter_bytes=tensor_bytes(self.network.state_dict()),
             auxiliary_bytes=optimiser + sum(auxiliary for auxiliary, _ in parts),
@@ -228,7 +231,7 @@ class GradientLearner:
         """Make an optimiser for the parameters as they are now; carry its memory over unless it is to be fresh."""
         names = [name for name, _ in self.network.named_parameters()]
         renewed = self._make_optimiser(self.network.parameters())
-        if not self.fresh_optimiser and self._optimiser is not None:
+        if self._optimiser is not None and not self._forgets:
             carry_over(self._optimiser, renewed, old_names=self._names, new_names=names)
         self._optimiser, self._names = renewed, names
         return renewed

@@ -47,7 +47,7 @@ class Joint:
         self.make_learner = make_learner
         self.training = schedule
         self.schedule = Schedule(batch_size=1024)
-        self.abilities = Abilities(replays=True, grows=True)
+        self.abilities = Abilities(replays=True)
         self.num_tasks = num_tasks
         self.when = check_name("when", when, get_args(When))
         self.seed = seed

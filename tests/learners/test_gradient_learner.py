@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -144,6 +145,18 @@ def test_a_kept_optimiser_keeps_its_memory_when_the_head_grows():
     assert moved[1] == 0
     assert kept.cost().auxiliary_bytes > 0
     assert fresh.cost().auxiliary_bytes == 0
+
+
+def test_an_optimiser_is_not_renewed_where_the_stream_hides_the_boundaries():
+    mine = learner(optimiser=make_optimiser("momentum", learning_rate=0.1))
+    for index in range(2):
+        blurry = replace(task(index), boundary="blurry")
+        mine.begin_task(blurry)
+        if index:
+            memory = mine._optimiser.state[mine.network.head.linear.weight]["momentum_buffer"]
+            assert float(memory.abs().max()) > 0
+        mine.observe(batch())
+        mine.end_task(blurry)
 
 
 def test_momentum_of_old_rows_survives_beside_new_ones():
