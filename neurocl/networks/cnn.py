@@ -8,12 +8,13 @@ from neurocl.networks.coding import (
     MakeNeuron,
     default_neuron,
     encoding_for,
+    initial_weight_scale,
     neuron_for,
-    weight_scale_for,
+    readout_gain_for,
 )
 from neurocl.networks.encoding import Encoding
 from neurocl.networks.layers import Layer
-from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode, make_readout
 from neurocl.networks.readout import Readout
 from neurocl.networks.synapses import Conv2d
 from neurocl.primitives.checks import BadInput, check_count
@@ -36,8 +37,8 @@ class CNN(Network):
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of all weights.
         bias: Whether neurons and head have a bias.
-        weight_scale: Standard deviation of a current for inputs of mean square 1; ``None`` means 1 for spiking
-            neurons and torch's 0.577 for rate units.
+        weight_scale: Standard deviation of a current for inputs of mean square 1; ``None`` means 1 for the
+            first spiking layer, 1.5 for those behind it, and torch's 0.577 for rate units.
         training: How weights get their gradient.
     """
 
@@ -56,13 +57,13 @@ class CNN(Network):
         weight_scale: float | None = None,
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron = neuron_for(coding, neuron)
-        scale = weight_scale_for(coding) if weight_scale is None else weight_scale
+        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
         layers, pre = [], image_shape(shape, halvings=len(channels))[0]
         with seeded(seed, "neurons"):
             for index, post in enumerate(channels):
                 check_count(f"channels[{index}]", post)
                 draws = generator(seed, "hidden", index)
+                scale = weight_scale or initial_weight_scale(coding, entry, layer=index)
                 synapse = Conv2d(pre, post, bias=bias, scale=scale, generator=draws)
                 layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2)))
                 pre = post
@@ -70,9 +71,8 @@ class CNN(Network):
                 shape,
                 layers=layers,
                 features=flat_features(shape, pre, halvings=len(channels)),
-                neuron=make_neuron,
-                encoding=encoding_for(coding, encoding, shape),
-                readout=readout,
+                encoding=entry,
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
                 head=head,
                 seed=seed,
                 bias=bias,
@@ -100,6 +100,7 @@ class HLOPNet(Network):
         Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: the paper's neurons have
         trainable thresholds, which make up its 412,237 numbers; give them by ``neuron``. Convolutions start from
         Kaiming's normal distribution over the fan-out as there; heads from torch's uniform one, theirs from N(0, 0.01).
+        Normalisation of spiking layers starts with a gain of 0.6, theirs with 1, so that default neurons fire 20 %.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class HLOPNet(Network):
         seed: int = 0,
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron = neuron_for(coding, neuron)
+        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
         layers, pre = [], image_shape(shape, halvings=3)[0]
         with seeded(seed, "neurons"):
             for index, post in enumerate((64, 128, 256)):
@@ -122,15 +123,15 @@ class HLOPNet(Network):
                 synapse = Conv2d(pre, post, bias=False, generator=draws)
                 nn.init.kaiming_normal_(synapse.weight, mode="fan_out", nonlinearity="relu", generator=draws)
                 normalise = nn.BatchNorm2d(post)
+                nn.init.constant_(normalise.weight, 0.6 if coding == "spiking" else 1.0)
                 layers.append(Layer(synapse, make_neuron(), normalise=normalise, pool=nn.AvgPool2d(2)))
                 pre = post
             super().__init__(
                 shape,
                 layers=layers,
                 features=flat_features(shape, pre, halvings=3),
-                neuron=make_neuron,
-                encoding=encoding_for(coding, encoding, shape),
-                readout=readout,
+                encoding=entry,
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
                 head=head,
                 seed=seed,
                 training=training,

@@ -14,7 +14,8 @@ from neurocl.primitives.tasks import CODINGS, Coding, TaskShape
 
 MakeNeuron = Callable[[], Neuron]
 
-SPIKING_SCALE = 1.0  # with default_neuron, fires 5 to 20 % of the time on images from 0 to 1, see tests
+# With default_neuron these fire 5 to 20 % of the time in every layer before training, on images from 0 to 1 (tested).
+SPIKE_SCALE = 1.5  # for the layers behind the first; that one's scale belongs to the encoding
 TIME_STEPS = 16
 
 
@@ -32,9 +33,21 @@ def neuron_for(coding: Coding, spiking: MakeNeuron) -> MakeNeuron:
     return spiking if coding == "spiking" else Rate
 
 
-def weight_scale_for(coding: Coding) -> float:
-    """Return the standard deviation of a current for inputs of mean square 1 at the start of training."""
-    return SPIKING_SCALE if coding == "spiking" else TORCH_SCALE
+def initial_weight_scale(coding: Coding, encoding: Encoding, *, layer: int) -> float:
+    """Return the standard deviation of a current for inputs of mean square 1, before training, for the n-th layer."""
+    if coding == "rate":
+        return TORCH_SCALE
+    return encoding.weight_scale if layer == 0 else SPIKE_SCALE
+
+
+def readout_gain_for(coding: Coding) -> float:
+    """Return the factor between firing rates and what the head multiplies.
+
+    Rates around 0.1 need it: without, training drives them up until the scores are large enough. With 10 the
+    784-400-400-10 network fires 14 % instead of 40 % after one epoch of MNIST, and classifies better (94.7 instead of
+    93.6 % after 20,000 images). Rate-coded networks stay what they are everywhere else.
+    """
+    return 10.0 if coding == "spiking" else 1.0
 
 
 def encoding_for(coding: Coding, spiking: Encoding | None, shape: TaskShape) -> Encoding:

@@ -17,9 +17,14 @@ class Encoding(nn.Module):
 
     Args:
         time_steps: Number of steps, T.
+
+    Attributes:
+        spiking: Whether the values over time are spikes, 0 or 1.
+        weight_scale: Scale of the first layer's weights at which default neurons fire, see ``initialise``.
     """
 
     spiking: bool = False
+    weight_scale: float = 1.0  # of the first layer's weights: images have a mean square of 0.1 to 0.3
 
     def __init__(self, time_steps: int) -> None:
         super().__init__()
@@ -95,6 +100,7 @@ class Latency(Encoding):
     """
 
     spiking = True
+    weight_scale = 3.0  # one volley has to move the membrane as far as a current that stays
 
     def __init__(self, time_steps: int, *, silent_below: float = 0.01) -> None:
         super().__init__(time_steps)

@@ -34,9 +34,8 @@ class Network(nn.Module):
         shape: What the inputs are.
         layers: Hidden layers, in order.
         features: Number of values the last layer gives at a step.
-        neuron: Makes the output neurons of the ``"count"`` readout.
         encoding: How the input enters.
-        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        readout: How the head's scores come about; see :func:`make_readout`.
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of the head's weights.
         bias: Whether the head's rows have a bias.
@@ -49,9 +48,8 @@ class Network(nn.Module):
         *,
         layers: Sequence[HiddenLayer],
         features: int,
-        neuron: MakeNeuron,
         encoding: Encoding,
-        readout: ReadoutName | Readout,
+        readout: Readout,
         head: HeadName | MakeHead,
         seed: int,
         bias: bool = True,
@@ -62,7 +60,7 @@ class Network(nn.Module):
         self.training_mode = check_training(training)
         self.encoding = encoding
         self.layers = nn.ModuleList(layers)
-        self.readout = make_readout(readout, neuron)
+        self.readout = readout
         make_head = HEADS[check_name("head", head, HEADS)] if isinstance(head, str) else head
         self.head = make_head(features, num_classes=shape.num_classes, seed=seed, bias=bias)
         self._exact = False
@@ -81,7 +79,10 @@ class Network(nn.Module):
             return self(inputs, task_id)
 
     def features(self, inputs: Tensor) -> Float[Tensor, "batch feature"]:
-        """Return what the head reads: the last layer's activity, averaged over time by the readout's weights."""
+        """Return the last layer's activity, averaged over time by the readout's weights: firing rates.
+
+        The head multiplies these rates times ``network.readout.gain``.
+        """
         return self.readout.features(self._hidden(inputs))
 
     def activity(self, inputs: Tensor) -> list[LayerActivity]:
@@ -190,14 +191,14 @@ def check_training(training: str) -> TrainingMode:
     return "surrogate"
 
 
-def make_readout(readout: ReadoutName | Readout, neuron: MakeNeuron) -> Readout:
-    """Return the readout of that name; ``neuron`` makes the output neurons where it counts their spikes."""
+def make_readout(readout: ReadoutName | Readout, neuron: MakeNeuron, *, gain: float) -> Readout:
+    """Return the readout of that name: ``neuron`` makes the output neurons of ``"count"``, ``gain`` is the others'."""
     if isinstance(readout, Readout):
         return readout
     check_name("readout", readout, get_args(ReadoutName))
     if readout == "count":
         return Count(neuron)
-    return Membrane() if readout == "membrane" else WeightedRate()
+    return Membrane(gain=gain) if readout == "membrane" else WeightedRate(gain=gain)
 
 
 @contextmanager

@@ -20,7 +20,15 @@ from neurocl.primitives.time_constants import decay_factor
 
 
 class Readout(nn.Module):
-    """Contract: what the head reads (:meth:`features`), and the scores it gives (:meth:`forward`)."""
+    """Contract: what the head reads (:meth:`features`), and the scores it gives (:meth:`forward`).
+
+    Args:
+        gain: Factor between the features and what the head multiplies; larger lets sparse activity make large scores.
+    """
+
+    def __init__(self, *, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = check_number("gain", gain, above=0)
 
     def weights(self, time_steps: int) -> list[float]:
         """Return the weight of each step in the features; the weights sum to 1."""
@@ -36,7 +44,8 @@ class Readout(nn.Module):
 
     def forward(self, signal: Signal, head: Head, task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return scores, one column a label."""
-        return head(self.features(signal), task_id)
+        features = self.features(signal)
+        return head(features if self.gain == 1 else self.gain * features, task_id)
 
 
 class WeightedRate(Readout):
@@ -47,13 +56,14 @@ class WeightedRate(Readout):
     Args:
         tau_ms: Time constant of the weighting; larger weighs all steps alike.
         dt_ms: Length of one step.
+        gain: Factor between the features and what the head multiplies.
 
     Source:
         Meng et al. 2022 (DSR), Xiao et al. 2024 (HLOP): weighted firing rate.
     """
 
-    def __init__(self, *, tau_ms: float = 20.0, dt_ms: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, *, tau_ms: float = 20.0, dt_ms: float = 1.0, gain: float = 1.0) -> None:
+        super().__init__(gain=gain)
         self.keep = decay_factor(dt_ms=dt_ms, tau_ms=tau_ms)
 
     def weights(self, time_steps: int) -> list[float]:
@@ -71,10 +81,11 @@ class Membrane(Readout):
     Args:
         tau_ms: Time constant of the integrator; larger favours the early steps more.
         dt_ms: Length of one step.
+        gain: Factor between the features and what the head multiplies.
     """
 
-    def __init__(self, *, tau_ms: float = 20.0, dt_ms: float = 1.0) -> None:
-        super().__init__()
+    def __init__(self, *, tau_ms: float = 20.0, dt_ms: float = 1.0, gain: float = 1.0) -> None:
+        super().__init__(gain=gain)
         self.keep = decay_factor(dt_ms=dt_ms, tau_ms=tau_ms)
 
     def weights(self, time_steps: int) -> list[float]:

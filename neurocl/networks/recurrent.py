@@ -9,12 +9,13 @@ from neurocl.networks.coding import (
     MakeNeuron,
     default_neuron,
     encoding_for,
+    initial_weight_scale,
     neuron_for,
-    weight_scale_for,
+    readout_gain_for,
 )
 from neurocl.networks.encoding import Encoding
 from neurocl.networks.layers import HiddenLayer
-from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode, make_readout
 from neurocl.networks.readout import Readout
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
@@ -97,7 +98,7 @@ class Recurrent(Network):
         seed: Source of all weights.
         bias: Whether neurons and head have a bias.
         weight_scale: Standard deviation of a hidden current for inputs of mean square 1; ``None`` means 1 for
-            spiking neurons and torch's 0.577 for rate units.
+            the first spiking layer, 1.5 for those behind it, and torch's 0.577 for rate units.
         lateral_scale: The same for the lateral weights.
         training: How weights get their gradient.
     """
@@ -118,12 +119,12 @@ class Recurrent(Network):
         lateral_scale: float = 0.5,
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron = neuron_for(coding, neuron)
-        scale = weight_scale_for(coding) if weight_scale is None else weight_scale
+        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
         layers, pre = [], shape.features
         with seeded(seed, "neurons"):
             for index, post in enumerate(hidden):
                 check_count(f"hidden[{index}]", post)
+                scale = weight_scale or initial_weight_scale(coding, entry, layer=index)
                 synapse = Linear(pre, post, bias=bias, scale=scale, generator=generator(seed, "hidden", index))
                 draws = generator(seed, "lateral", index)
                 lateral = Linear(post, post, bias=False, scale=lateral_scale, generator=draws)
@@ -133,9 +134,8 @@ class Recurrent(Network):
                 shape,
                 layers=layers,
                 features=pre,
-                neuron=make_neuron,
-                encoding=encoding_for(coding, encoding, shape),
-                readout=readout,
+                encoding=entry,
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
                 head=head,
                 seed=seed,
                 bias=bias,
