@@ -10,6 +10,7 @@ from neurocl.cli.display import name_of, print_comparison, watching
 from neurocl.primitives.checks import BadInput
 from neurocl.run.compare import collect, plan
 from neurocl.run.environment import resolve_device
+from neurocl.run.files import check_writable, remove_empty
 from neurocl.run.job import Job, base_folder, open_stream, prepare
 from neurocl.run.settings import split_settings
 from neurocl.run.workers import Outcome, run_jobs
@@ -52,8 +53,8 @@ def run_models(
         for model in models
         for seed in seeds_of(seeds)
     ]
-    prepare(jobs[0])  # a mistake shows at once, and once, not in every process
-    return finish(jobs, [], folder=None, quiet=quiet, workers=workers)
+    first = prepare(jobs[0]).folder.path.parent  # a mistake shows at once, and once, not in every process
+    return finish(jobs, [], folder=first, quiet=quiet, workers=workers)
 
 
 def compare_models(
@@ -66,23 +67,22 @@ def compare_models(
     return finish(jobs, left_out, folder=folder, quiet=quiet, workers=workers)
 
 
-def finish(jobs: Sequence[Job], left_out: list[str], *, folder: Path | None, quiet: bool, workers: int | None) -> int:
-    """Run ``jobs``, print their table, say what went wrong, and return the exit code.
-
-    Without ``folder`` the runs are one model's with several seeds; the summary then lies beside the seeds.
-    """
+def finish(jobs: Sequence[Job], left_out: list[str], *, folder: Path, quiet: bool, workers: int | None) -> int:
+    """Run ``jobs``, print their table, save it to ``folder``, say what went wrong, and return the exit code."""
     complaints = Console(stderr=True, soft_wrap=True, highlight=False)
-    with watching(jobs, quiet=quiet) as watcher:
-        outcomes = run_jobs(jobs, watcher, workers=workers)
-    done = [outcome.folder for outcome in outcomes if outcome.folder is not None]
-    for comparison in collect(done):
+    new = check_writable(folder)
+    try:
+        with watching(jobs, quiet=quiet) as watcher:
+            outcomes = run_jobs(jobs, watcher, workers=workers)
+    finally:
+        remove_empty(new)
+    for comparison in collect([outcome.folder for outcome in outcomes if outcome.folder is not None]):
         comparison = replace(comparison, notes=[*comparison.notes, *(f"left out: {line}" for line in left_out)])
-        place = folder or (done[0] if len(done) == 1 else done[0].parent)
-        if folder is not None or len(done) > 1:
-            comparison.save(place)
+        if len(jobs) > 1:
+            comparison.save(folder)
         print_comparison(comparison, brief=quiet)
         if not quiet:
-            complaints.print(f"results and plots: {place}", markup=False)
+            complaints.print(f"results and plots: {folder}", markup=False)
     for outcome in outcomes:
         if outcome.kind != "done":
             complaints.print(complaint(outcome), markup=False)

@@ -27,6 +27,23 @@ def make_folder(folder: Path) -> list[Path]:
     return new
 
 
+def check_writable(folder: Path) -> list[Path]:
+    """Create ``folder`` if need be and write a file there for a moment; return the folders that were new.
+
+    Raises:
+        BadInput: If that cannot be done.
+    """
+    new = make_folder(folder)
+    probe = folder / f"{TEMPORARY}{os.getpid()}-probe"
+    try:
+        probe.touch()
+    except OSError as error:
+        remove_empty(new)
+        raise unwritable(folder, error) from error
+    remove(probe)
+    return new
+
+
 def remove_empty(folders: list[Path]) -> None:
     """Remove those of ``folders`` that are empty, innermost first."""
     for folder in reversed(folders):

@@ -186,7 +186,7 @@ def check_losses(losses: dict[str, float], task: Task) -> None:
     for name, loss in losses.items():
         if not math.isfinite(loss):
             raise BadInput(
-                f"{name} became {loss} in task {task.index}, so learning diverged: "
+                f"the loss {name!r} became {loss} in task {task.index}, so learning diverged: "
                 "lower the model's learning rate or strength with --set"
             )
 

@@ -163,6 +163,8 @@ def run_in_workers(jobs: Sequence[Job], watcher: JobsWatcher, *, workers: int, t
     finally:
         for worker in team:
             worker.dismiss()
+        for worker in team:
+            worker.wait()
     return [outcomes[index] for index in range(len(jobs))]
 
 
@@ -208,6 +210,9 @@ class Worker:
         if self.index != IDLE:
             self.process.terminate()
         self.connection.close()
+
+    def wait(self) -> None:
+        """Wait until the process is gone, and see to it that it goes."""
         self.process.join(GOODBYE_S)
         if self.process.is_alive():
             self.process.kill()

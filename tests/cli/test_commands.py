@@ -225,7 +225,7 @@ def test_a_folder_without_permission_is_one_clear_line(call, monkeypatch):
     monkeypatch.setattr(Path, "mkdir", refuse)
     code, out, err = call("run", SOFTMAX)
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1].startswith("neurocl: linear_softmax")
+    assert len(err.splitlines()) == 1
     assert "Permission denied; choose another place with --out" in err
     assert not everything_below()
 

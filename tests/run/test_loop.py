@@ -148,7 +148,7 @@ def test_a_learner_that_needs_boundaries_is_refused_where_they_are_blurred():
 
 def test_divergence_is_one_clear_line(stream, softmax):
     data = stream()
-    with pytest.raises(BadInput, match="became inf in task 1, so learning diverged"):
+    with pytest.raises(BadInput, match="the loss 'batch' became inf in task 1, so learning diverged"):
         run(softmax(data, learning_rate=1e30), data)
 
 
