@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = sorted((ROOT / "neurocl").rglob("*.py"))
+HEAVY = {"matplotlib", "pooch", "sklearn", "snntorch", "norse", "spikingjelly", "torchvision", "nir", "scipy.stats"}
 SHELF = sorted([*(ROOT / "models").glob("*.py"), *(ROOT / "experiments").glob("*.py")])
 
 
@@ -63,8 +64,7 @@ def test_only_the_agreed_folders_stand_at_the_top():
 def test_importing_neurocl_loads_no_optional_library():
     code = (
         "import sys, neurocl, neurocl.neurons, neurocl.networks, neurocl.learners, neurocl.streams, neurocl.run\n"
-        "heavy = {'matplotlib', 'pooch', 'sklearn', 'snntorch', 'norse', 'spikingjelly', 'torchvision', 'nir', 'scipy.stats'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

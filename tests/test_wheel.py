@@ -58,7 +58,6 @@ def test_wheel_installed_in_a_new_environment_runs_finetune_on_digits(wheel, tmp
     binaries = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     install = [str(binaries / "pip"), "install", "-q", str(wheel), "-c", str(ROOT / "constraints.txt")]
     run_away_from_the_clone(install, tmp_path)
-    run_away_from_the_clone(
-        [str(binaries / "neurocl"), "run", "finetune", "split-digits", "--seeds", "0", "--out", "out", "--quiet"], tmp_path
-    )
+    run = [str(binaries / "neurocl"), "run", "finetune", "split-digits", "--seeds", "0", "--out", "out", "--quiet"]
+    run_away_from_the_clone(run, tmp_path)
     assert list((tmp_path / "out").rglob("results.json"))
