@@ -1,5 +1,6 @@
 """One run from names: load the model, open the stream, go through the loop, fill the folder."""
 
+import hashlib
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -115,8 +116,9 @@ def run_name(model: str, coding: str, settings: tuple[tuple[str, str], ...]) -> 
 
 
 def safe(name: str) -> str:
-    """A name that every file system takes."""
-    return re.sub(r"[^\w.,=+-]+", "_", name)[:120]
+    """A name that every file system takes; a long one is cut, and told apart by a digest."""
+    name = re.sub(r"[^\w.,=+-]+", "_", name)
+    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def execute(job: Job, watcher: Watcher | None = None) -> Path:

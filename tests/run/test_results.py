@@ -9,7 +9,7 @@ import pytest
 
 from neurocl.primitives.checks import BadInput
 from neurocl.run import files
-from neurocl.run.job import execute, prepare
+from neurocl.run.job import execute, prepare, run_name
 
 KEYS = {"model", "coding", "stream", "setting", "seed", "tasks", "accuracy", "average_accuracy", "forgetting", "cost"}
 KEYS |= {"average_incremental_accuracy", "backward_transfer", "forward_transfer", "task_incremental_accuracy"}
@@ -145,3 +145,10 @@ def test_json_keeps_the_rows_of_a_matrix_on_one_line_and_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "y.json", {"x": float("nan")})
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_long_names_of_folders_are_cut_and_stay_apart():
+    one, other = (run_name("ewc", "rate", (("hidden", "400," * 40), ("strength", last))) for last in ("1", "2"))
+    assert max(len(one), len(other)) < 128
+    assert one != other
+    assert run_name("ewc", "rate", (("a", "x/y z"),)) == "ewc-rate+a=x_y_z"
