@@ -1,8 +1,8 @@
 """Runs: the loop, metrics, checkpoints, results, plots, the model shelf, and many runs side by side.
 
-:func:`run` lets a learner go through a stream in memory; :func:`execute` runs a :class:`Job`, which is made of names, and
-fills a folder that a killed run goes on from; :func:`run_jobs` runs several at once. Names are loaded when first used, so
-that listing the shelf does not load torch.
+:func:`run` lets a learner go through a stream in memory; :func:`execute` runs a :class:`Job`, which is made of names,
+and fills a folder that a killed run goes on from; :func:`run_jobs` runs several at once. Names are loaded when first
+used, so that listing the shelf does not load torch.
 """
 
 from importlib import import_module
