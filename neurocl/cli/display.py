@@ -14,7 +14,7 @@ from neurocl.run.files import read_json
 from neurocl.run.job import Job
 from neurocl.run.workers import JobsWatcher, Outcome
 
-WIDE = 118  # columns of text that the whole table needs
+EDGELESS = 200  # columns of text, where there is no terminal to say how many
 
 
 class Silent:
@@ -112,22 +112,34 @@ def ending(outcome: Outcome) -> str:
 
 
 def print_comparison(comparison: Comparison, *, brief: bool = False) -> None:
-    """Print the table: in one piece where there is room, otherwise accuracy and cost apart."""
+    """Print the table: in one piece where there is room, otherwise accuracy, bytes and operations apart."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        console = Console(width=200, highlight=False)  # a pipe or file has no edge
-    groups = [(*QUALITY, *COST)] if console.width >= WIDE else [QUALITY, COST]
+        console = Console(width=EDGELESS, highlight=False)  # a pipe or file has no edge
     console.print(comparison.title, style="bold", markup=False, soft_wrap=True)
-    for columns in groups:
-        console.print(table_of(comparison, columns))
+    for table in tables_that_fit(comparison, console.width):
+        console.print(table)
+        console.print()
     if not brief:
         for note in comparison.notes:
             console.print(f"- {note}", markup=False, style="dim", soft_wrap=True)
 
 
+def tables_that_fit(comparison: Comparison, width: int) -> list[Table]:
+    """The columns in as few tables as fit into ``width``."""
+    ruler = Console(width=EDGELESS)
+    layouts = ([(*QUALITY, *COST)], [QUALITY, COST], [QUALITY, COST[:3], COST[3:]])
+    tables: list[Table] = []
+    for columns in layouts:
+        tables = [table_of(comparison, part) for part in columns]
+        if all(ruler.measure(table).maximum <= width for table in tables):
+            break
+    return tables
+
+
 def table_of(comparison: Comparison, columns: Sequence[Column]) -> Table:
     """The rows of a comparison with these columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     table.add_column("coding", no_wrap=True)
     for column in columns:

@@ -55,7 +55,7 @@ def test_a_run_prints_its_row_and_writes_its_folder(call):
 def test_quiet_prints_the_table_only(call):
     code, out, err = call("run", f"{SOFTMAX}:rate", "--out", "here", "--quiet")
     assert (code, err) == (0, "")
-    assert len(out.strip().splitlines()) == 6
+    assert len(out.strip().splitlines()) == 5
     assert Path("here/linear_softmax-rate/seed-0/results.json").is_file()
 
 
