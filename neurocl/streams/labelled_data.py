@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from neurocl.primitives.checks import BadInput, check_finite, check_name
@@ -118,10 +119,10 @@ def labelled_data(
     test_labels = _read_labels("y_test", y_test, "x_test", len(test))
     if train_labels.dtype.kind != test_labels.dtype.kind:
         raise BadInput(f"y_train and y_test must be of one kind; got {train_labels.dtype} and {test_labels.dtype}")
-    found, train_classes = np.unique(train_labels, return_inverse=True)
+    found, train_classes, test_classes = _number(train_labels, test_labels)
     if len(found) < 2:
         raise BadInput(f"y_train must name at least two classes to tell apart; it holds only {found.tolist()[0]!r}")
-    unseen = np.setdiff1d(test_labels, found)
+    unseen = np.unique(test_labels[test_classes < 0])
     if len(unseen):
         raise BadInput(
             f"every label of y_test must occur in y_train; {_few(unseen)} do not: "
@@ -130,14 +131,26 @@ def labelled_data(
     return LabelledData(
         name=name,
         train=train,
-        train_classes=train_classes.reshape(-1).astype(np.int64),
+        train_classes=train_classes,
         test=test,
-        test_classes=np.searchsorted(found, test_labels).astype(np.int64),
+        test_classes=test_classes,
         class_names=_names(found, class_names),
         value_range=value_range or train_range,
         published=published,
         sequence=layout == "sequence",
     )
+
+
+def _number(
+    train: np.ndarray, test: np.ndarray
+) -> tuple[np.ndarray, Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]]:
+    """Return the labels in natural order, and each sample's place among them; -1 for test labels not in training."""
+    found = np.unique(train).tolist()
+    if all(isinstance(label, str) and label.isdecimal() for label in found):
+        found.sort(key=lambda label: (int(label), label))  # "2" before "10"
+    place = {label: at for at, label in enumerate(found)}
+    places = [np.array([place.get(label, -1) for label in labels.tolist()], np.int64) for labels in (train, test)]
+    return np.array(found, train.dtype), places[0], places[1]
 
 
 def _few(values: np.ndarray) -> str:
@@ -153,8 +166,8 @@ def _names(found: np.ndarray, class_names: Sequence[str] | None) -> tuple[str, .
     return tuple(str(class_names[label]) for label in found.tolist())
 
 
-def _array(name: str, values: Any) -> np.ndarray:
-    """Return ``values`` as a numeric or string array, never of Python objects."""
+def _array(name: str, values: Any, *, words: bool = False) -> np.ndarray:
+    """Return ``values`` as a numeric or string array; of Python objects only strings pass, and only as ``words``."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).resolve_conj().resolve_neg().numpy()
@@ -162,6 +175,8 @@ def _array(name: str, values: Any) -> np.ndarray:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
         raise BadInput(f"{name} must be a regular array with every sample of one shape; NumPy says: {error}") from None
+    if words and array.dtype.kind == "O" and all(isinstance(value, str) for value in array.flat):
+        return array.astype(np.str_)  # as tables give them
     if array.dtype.kind == "O":
         raise BadInput(
             f"{name} holds Python objects, not numbers of one shape: pad or crop the samples, or encode the values"
@@ -220,7 +235,7 @@ def _channels_first(name: str, array: np.ndarray, layout: str) -> np.ndarray:
 
 def _read_labels(name: str, values: Any, inputs_name: str, size: int) -> np.ndarray:
     """Return ``[n]`` whole-number or string labels, one for each of ``size`` samples."""
-    array = _array(name, values)
+    array = _array(name, values, words=True)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

@@ -453,3 +453,14 @@ def test_files_at_hand_have_the_checksums_of_the_table() -> None:
             path = files.find(source, Path(name).stem)
             if path is not None and path.suffix == ".gz" and not source.archive:
                 assert checksum == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_page_on_datasets_has_every_set_file_and_checksum() -> None:
+    page = (Path(__file__).parents[2] / "data" / "README.md").read_text()
+    for name, dataset in DATASETS.items():
+        assert f"| `{name}` |" in page
+        for file, checksum in ({} if dataset.source is None else dataset.source.hashes).items():
+            assert file in page
+            assert checksum.split(":")[1] in page
+        for folder in () if dataset.source is None else dataset.source.folders[:1]:
+            assert f"── {folder}/" in page

@@ -81,3 +81,10 @@ def test_constant_data_become_zeros() -> None:
     x = np.full((40, 3), 7.25)
     for way in ("unit", "standardise"):
         assert (inputs_of(streams.split(x, Y, x, Y, normalise=way), 0) == 0).all()
+
+
+def test_scaling_floats_leaves_them_as_they_are() -> None:
+    scale = normalisation.Scale(offset=torch.ones(1), divisor=torch.full((1,), 4.0), recipe="test")
+    raw = torch.tensor([[5.0, 9.0]])
+    assert scale(raw).tolist() == [[1.0, 2.0]]
+    assert raw.tolist() == [[5.0, 9.0]]

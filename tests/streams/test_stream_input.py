@@ -195,6 +195,10 @@ def test_tensors_lists_and_strings_are_welcome() -> None:
     assert stream.class_names == ("ant", "bee", "cat", "dog")
     ordered = streams.split(X, names, X, names, class_order=["dog", "cat", "bee", "ant"])
     assert ordered.class_names == ("dog", "cat", "bee", "ant")
+    objects = streams.split(X, names.astype(object), X, names)
+    assert objects.digest == streams.split(X, names, X, names).digest
+    numerals = (Y * 7 + 2).astype(str)
+    assert streams.split(X, numerals, X, numerals).class_names == ("2", "9", "16", "23")
     gaps = streams.split(X, Y * 7 + 2, X, Y * 7 + 2)
     assert gaps.class_names == ("2", "9", "16", "23")
     assert gaps.shape.num_classes == 4
