@@ -11,6 +11,7 @@ Source: Kirkpatrick et al. 2017; Schwarz et al. 2018. Differs: see `neurocl.plas
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from neurocl.learners import (
     EWC,
@@ -40,6 +41,7 @@ class Config:
     tau_membrane_ms: float = 4.5  # ms; the membrane holds about 5 steps, more than half of a presentation
     threshold: float = 1.0  # membrane at which a neuron fires; rest is 0
     surrogate_alpha: float = 2.0  # steepness of the arctan surrogate; Fang et al. 2021
+    head: Literal["expanding", "single"] = "expanding"  # "single": columns for all classes from the start
     loss_mask: LossMask = "seen"  # whose logits compete: all classes seen, the task's, or all there are
     strength: float = 1000.0  # of the penalty; larger holds old weights faster
     gamma: float = 1.0  # share of old importance kept at a new task; 1 forgets nothing
@@ -66,7 +68,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
             surrogate=ATan(alpha=config.surrogate_alpha),
         ),
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
-        head="multi" if task_shape.setting == "task-incremental" else "expanding",
+        head="multi" if task_shape.setting == "task-incremental" else config.head,
         seed=seed,
     )
     ewc = EWC(

@@ -8,6 +8,7 @@ Command: `neurocl run finetune split-digits --seeds 3`, and `finetune:rate`.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from neurocl.learners import GradientLearner, LossMask, OptimiserName, Schedule, make_optimiser
 from neurocl.networks import MLP, Direct
@@ -27,6 +28,7 @@ class Config:
     tau_membrane_ms: float = 4.5  # ms; the membrane holds about 5 steps, more than half of a presentation
     threshold: float = 1.0  # membrane at which a neuron fires; rest is 0
     surrogate_alpha: float = 2.0  # steepness of the arctan surrogate; Fang et al. 2021
+    head: Literal["expanding", "single"] = "expanding"  # "single": columns for all classes from the start
     loss_mask: LossMask = "seen"  # whose logits compete: all classes seen, the task's, or all there are
     optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
     fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory
@@ -49,7 +51,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
             surrogate=ATan(alpha=config.surrogate_alpha),
         ),
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
-        head="multi" if task_shape.setting == "task-incremental" else "expanding",
+        head="multi" if task_shape.setting == "task-incremental" else config.head,
         seed=seed,
     )
     return GradientLearner(

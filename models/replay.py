@@ -40,6 +40,7 @@ class Config:
     tau_membrane_ms: float = 4.5  # ms; the membrane holds about 5 steps, more than half of a presentation
     threshold: float = 1.0  # membrane at which a neuron fires; rest is 0
     surrogate_alpha: float = 2.0  # steepness of the arctan surrogate; Fang et al. 2021
+    head: Literal["expanding", "single"] = "expanding"  # "single": columns for all classes from the start
     loss_mask: LossMask = "seen"  # whose logits compete: all classes seen, the task's, or all there are
     memory: Policy = "class-balanced"  # how `memory_size` is shared; "per-class": that many of every class
     memory_size: int = 200  # samples; van de Ven et al. 2022: 100 per class
@@ -67,7 +68,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
             surrogate=ATan(alpha=config.surrogate_alpha),
         ),
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
-        head="multi" if task_shape.setting == "task-incremental" else "expanding",
+        head="multi" if task_shape.setting == "task-incremental" else config.head,
         seed=seed,
     )
     memory = RawReplay(config.memory, size=config.memory_size, seed=seed, sequence=task_shape.time_steps is not None)
