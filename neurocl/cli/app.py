@@ -39,7 +39,7 @@ Settings = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished task; skip finished runs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes at a time; without it one for each CPU core.", min=1, metavar="N")
+    int | None, typer.Option(help="Processes at a time; without it one a CPU core, two on a GPU.", min=1, metavar="N")
 ]
 
 

@@ -1,5 +1,6 @@
 """From the words on the command line to an exit code; every mistake of the user's is one line on stderr and code 2."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def exit_code(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
             stream.reconfigure(errors="replace")  # pyrefly: ignore[missing-attribute]  # absent on replaced streams
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its font cache, once on a new machine
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         code = int(get_command(app).main(args=words, prog_name="neurocl", standalone_mode=False) or 0)

@@ -160,7 +160,7 @@ def plan(
 
     Args:
         models: Names or paths, ``name`` for both codings, ``name:rate`` for one; none stands for all shipped models.
-            The ridge readouts are always among them, in the codings asked for.
+            The ridge readouts always come last, in the codings asked for.
         template: Stream, device and the like, common to all runs.
         seeds: One run each.
         settings: Overrides, as texts; each goes to every model that has a setting of that name.
@@ -171,14 +171,14 @@ def plan(
     wanted = [pair for text in models or known_models() for pair in codings_of(text)]
     codings = [coding for coding in CODINGS if coding in {coding for _, coding in wanted}]
     bar = [(name, coding) for name in BAR if name in known_models() for coding in codings]
-    pairs = list(dict.fromkeys([*wanted, *bar]))
+    pairs = list(dict.fromkeys([*(pair for pair in wanted if pair not in bar), *bar]))
     loaded = {text: load_model(text) for text in dict.fromkeys(text for text, _ in pairs)}
     fields = {text: set(model.config.__dataclass_fields__) for text, model in loaded.items()}
     if loaded and (unknown := set(settings) - set().union(*fields.values())):
         next(iter(loaded.values())).configured(
             {name: settings[name] for name in unknown}
         )  # says which and what is close
-    jobs, left_out = [], []
+    able, left_out = [], []
     for text, coding in pairs:
         own = tuple((name, value) for name, value in settings.items() if name in fields[text])
         job = replace(template, model=text, coding=coding, settings=own, seed=seeds[0])
@@ -189,10 +189,10 @@ def plan(
                 raise
             left_out.append(f"{text}:{coding}: {error}")
             continue
-        jobs += [replace(job, seed=seed) for seed in seeds]
-    if not jobs:
+        able.append(job)
+    if not able:
         raise BadInput(f"no model can run on {template.stream}: {left_out[0] if left_out else 'the shelf is empty'}")
-    return jobs, left_out
+    return [replace(job, seed=seed) for seed in seeds for job in able], left_out  # a stream is opened once for a seed
 
 
 def codings_of(text: str) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from neurocl.run.job import Job, execute
 
 REPORT_EVERY_S = 0.2  # a progress display needs no more
 IDLE = -1
+WORKERS_ON_GPU = 2  # each takes about half a gigabyte of the GPU before it has done anything
 GOODBYE_S = 10.0  # for a process to put its files in order when it is stopped
 
 
@@ -111,12 +112,13 @@ def attempt(job: Job, tell: Callable[[float, str], object]) -> Outcome:
 
 
 def run_jobs(jobs: Sequence[Job], watcher: JobsWatcher, *, workers: int | None = None) -> list[Outcome]:
-    """Run jobs in as many processes as there are cores, or ``workers``; a single one runs here.
+    """Run jobs in as many processes as there are cores (two on a GPU), or ``workers``; a single one runs here.
 
     The cores are shared out, so that on two cores two processes have one thread each.
     """
     cores = usable_cores()
-    workers = min(workers or cores, len(jobs))
+    on_gpu = any(job.device.startswith("cuda") for job in jobs)
+    workers = min(workers or (min(cores, WORKERS_ON_GPU) if on_gpu else cores), len(jobs))
     if workers <= 1:
         return run_here(jobs, watcher)
     return run_in_workers(jobs, watcher, workers=workers, threads=max(1, cores // workers))
@@ -221,8 +223,11 @@ class Worker:
 
 def work(connection: Connection, threads: int) -> None:
     """What a worker process does: run jobs until nobody sends any more."""
+    import logging
+
     import torch
 
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of its font cache, once on a new machine
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that files are put in order
     torch.set_num_threads(threads)
