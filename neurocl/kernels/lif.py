@@ -28,9 +28,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neurocl.kernels.lif_passes import Charge, Fire, LIFRule, Reset, lif_backward, lif_forward
+from neurocl.kernels.lif_operators import lif_forward, spell_rule, spell_surrogate
+from neurocl.kernels.lif_passes import Charge, Fire, LIFRule, Reset, run_backward, run_forward
 from neurocl.kernels.reference import run_steps
-from neurocl.kernels.transforms import inside_transform
+from neurocl.kernels.transforms import inside_compiler, inside_transform
 from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.surrogates import Surrogate
 
@@ -114,7 +115,7 @@ class _LIFSequence(torch.autograd.Function):
         surrogate: Surrogate,
         steps: int | None,
     ) -> tuple[Tensor, Tensor]:
-        spikes, last, charged = lif_forward(current, v, keep, rule, time_steps=steps, save=True)
+        spikes, last, charged = run_forward(current, v, keep, rule, time_steps=steps, save=True)
         ctx.save_for_backward(charged, v, keep)
         ctx.rule, ctx.surrogate, ctx.constant = rule, surrogate, steps is not None
         ctx.set_materialize_grads(False)
@@ -124,23 +125,21 @@ class _LIFSequence(torch.autograd.Function):
     @once_differentiable
     # pyrefly: ignore [bad-override]  # torch's stub of the decorator hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        charged, v, keep = ctx.saved_tensors
-        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
         grad_spikes, grad_v = grad_outputs
         if grad_spikes is None and grad_v is None:
             return (None,) * 6
-        found = lif_backward(
+        wants = ctx.needs_input_grad
+        current, v, keep = run_backward(
             grad_spikes,
             grad_v,
-            charged=charged,
-            v=v,
-            keep=keep,
+            saved=ctx.saved_tensors,
             rule=ctx.rule,
             surrogate=ctx.surrogate,
             constant=ctx.constant,
-            needs=needs,
+            wants_current=wants[0],
+            wants_keep=wants[2],
         )
-        return found.current, found.v if ctx.needs_input_grad[1] else None, found.keep, None, None, None
+        return current, v if wants[1] else None, keep, None, None, None
 
 
 def lif_sequence(
@@ -161,9 +160,9 @@ def lif_sequence(
 ) -> tuple[Float[Tensor, " time *neuron"], Float[Tensor, "*neuron"]]:
     """Run leaky integrate-and-fire neurons over a whole sequence, with a hand-written backward pass.
 
-    The dynamics are those of :func:`lif_step`. Within ``torch.func`` transforms, and with a surrogate that has no
-    ``slope_at``, the steps run under plain autograd instead. Nothing is kept for a backward pass where no input needs a
-    gradient.
+    The dynamics are those of :func:`lif_step`. Within ``torch.func`` transforms, with a surrogate that has no
+    ``slope_at``, and under ``torch.compile`` with a surrogate that is not neurocl's own, the steps run under plain
+    autograd instead. Nothing is kept for a backward pass where no input needs a gradient.
 
     Args:
         current: ``[T, ...]``, one current a step; or, where ``time_steps`` is given, ``[...]``, the same at every step:
@@ -192,17 +191,28 @@ def lif_sequence(
         "threshold": threshold, "v_reset": v_reset, "v_rest": v_rest, "charge": charge,
         "fire": fire, "reset": reset, "detach_reset": detach_reset,
     }  # fmt: skip
-    if inside_transform() or not hasattr(surrogate, "slope_at"):
+    if not _can_run_passes(surrogate):
         drive = current if time_steps is None else current.expand(time_steps, *current.shape)
         return run_steps(lambda x, u: lif_step(x, u, keep=keep, gain=gain, surrogate=surrogate, **constants), drive, v)
     if isinstance(gain, Tensor):
         current, gain = gain * current, 1.0
+    v = v.to(current.dtype)
     tensor = keep if isinstance(keep, Tensor) else None
     rule = LIFRule(keep=0.0 if isinstance(keep, Tensor) else float(keep), gain=float(gain), **constants)
+    if inside_compiler():
+        spelling = (*spell_rule(rule), *(spell_surrogate(surrogate) or ()))
+        return lif_forward(current, v, tensor, *spelling, time_steps)[:2]
     wanted = any(x is not None and x.requires_grad for x in (current, v, tensor))
     if not (wanted and torch.is_grad_enabled()):
-        return lif_forward(current, v, tensor, rule, time_steps=time_steps, save=False)[:2]
+        return run_forward(current, v, tensor, rule, time_steps=time_steps, save=False)[:2]
     return _LIFSequence.apply(current, v, tensor, rule, surrogate, time_steps)
+
+
+def _can_run_passes(surrogate: Surrogate) -> bool:
+    """Whether nobody needs to see into the passes: no transform at work, and a surrogate that can be handed over."""
+    if inside_compiler():
+        return spell_surrogate(surrogate) is not None
+    return hasattr(surrogate, "slope_at") and not inside_transform()
 
 
 def _check(

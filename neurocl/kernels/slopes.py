@@ -21,18 +21,25 @@ def slope_adder(surrogate: Surrogate, gain: float, like: Tensor) -> AddSloped:
     scratch = torch.empty_like(like)
     one = like.new_ones(())
 
-    def atan(out: Tensor, carry: Tensor, credit: Tensor, x: Tensor) -> None:
-        torch.addcmul(one, x, x, value=(math.pi * surrogate.alpha / 2) ** 2, out=scratch)
-        torch.addcdiv(carry, credit, scratch, value=gain * surrogate.alpha / 2, out=out)
+    if isinstance(surrogate, ATan) and type(surrogate).slope_at is ATan.slope_at:
+        steepness, height = (math.pi * surrogate.alpha / 2) ** 2, gain * surrogate.alpha / 2
 
-    def super_spike(out: Tensor, carry: Tensor, credit: Tensor, x: Tensor) -> None:
-        x.abs_().add_(1)
-        torch.mul(x, x, out=scratch)
-        torch.addcdiv(carry, credit, scratch, value=gain * surrogate.alpha, out=out)
+        def atan(out: Tensor, carry: Tensor, credit: Tensor, x: Tensor) -> None:
+            torch.addcmul(one, x, x, value=steepness, out=scratch)
+            torch.addcdiv(carry, credit, scratch, value=height, out=out)
+
+        return atan
+    if isinstance(surrogate, SuperSpike) and type(surrogate).slope_at is SuperSpike.slope_at:
+        slope = gain * surrogate.alpha
+
+        def super_spike(out: Tensor, carry: Tensor, credit: Tensor, x: Tensor) -> None:
+            x.abs_().add_(1)
+            torch.mul(x, x, out=scratch)
+            torch.addcdiv(carry, credit, scratch, value=slope, out=out)
+
+        return super_spike
 
     def any_other(out: Tensor, carry: Tensor, credit: Tensor, x: Tensor) -> None:
         torch.addcmul(carry, surrogate.slope_at(x), credit, value=gain, out=out)
 
-    if type(surrogate) is ATan:
-        return atan
-    return super_spike if type(surrogate) is SuperSpike else any_other
+    return any_other
