@@ -244,8 +244,9 @@ def notes_on(configs: Sequence[dict[str, Any]], setting: str) -> list[str]:
     }
     masks: dict[str, list[str]] = defaultdict(list)
     for config in configs:
-        if config["loss_mask"] and config["model"] not in masks[config["loss_mask"]]:
-            masks[config["loss_mask"]].append(config["model"])
+        mask = "task" if config["setting"] == "task-incremental" else config["loss_mask"]  # there each task has a head
+        if config["loss_mask"] and config["model"] not in masks[mask]:
+            masks[mask].append(config["model"])
     bar = [name for name in BAR if any(config["model"] == name for config in configs)]
     bar = (
         [f"{' and '.join(bar)}: closed form on fixed features, one pass, no replay; the bar for the others"]

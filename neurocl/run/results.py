@@ -140,6 +140,7 @@ def results_of(history: History, description: dict[str, Any]) -> dict[str, Any]:
     untrained = np.array([np.nan if b is None else b for b in history.untrained])
     setting = description["setting"]
     transfer = metrics.forward_transfer(accuracy, untrained) if setting == "domain-incremental" else None
+    told = setting == "task-incremental"  # which task it is: nothing to infer, and no way to prefer the last one
     return {
         **{key: description[key] for key in ("model", "coding", "stream", "setting", "seed")},
         "tasks": len(accuracy),
@@ -155,9 +156,9 @@ def results_of(history: History, description: dict[str, Any]) -> dict[str, Any]:
         "average_incremental_accuracy_micro": metrics.average_incremental_accuracy_micro(accuracy, sizes),
         "task_incremental_accuracy_micro": metrics.average_accuracy_micro(within, sizes),
         "learning_accuracy": metrics.learning_accuracy(accuracy),
-        "task_inference_accuracy": metrics.task_inference_accuracy(confusion, classes),
-        "recency_bias": metrics.recency_bias(confusion, classes),
-        "argmax": "task" if setting == "task-incremental" else "seen",
+        "task_inference_accuracy": None if told else metrics.task_inference_accuracy(confusion, classes),
+        "recency_bias": None if told else metrics.recency_bias(confusion, classes),
+        "argmax": "task" if told else "seen",
         "loss_mask": description["loss_mask"],
         "accuracy_within_task": history.accuracy_within_task,
         "untrained_accuracy": history.untrained,

@@ -115,6 +115,7 @@ def test_forward_transfer_is_measured_in_domain_incremental_streams_only(stream,
         data = stream(setting)
         results = results_of(run(softmax(data), data), {**shown, "setting": setting})
         assert results["forward_transfer"] is None
+        assert (results["recency_bias"] is None) == (setting == "task-incremental")
         assert reason in results["forward_transfer_undefined"]
 
 
