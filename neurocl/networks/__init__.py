@@ -6,6 +6,7 @@ Inputs are ``[B, ...]`` (static) or ``[T, B, ...]`` (sequences); signals ``[T, B
 from neurocl.networks.cnn import CNN, HLOPNet
 from neurocl.networks.coding import default_neuron, encoding_for, neuron_for
 from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
+from neurocl.networks.feature_maps import FeatureMap, PatchFeatures, RandomFeatures
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
 from neurocl.networks.mlp import MLP
 from neurocl.networks.network import Network, evaluating
@@ -23,6 +24,7 @@ __all__ = [
     "Direct",
     "Encoding",
     "ExpandingHead",
+    "FeatureMap",
     "Frames",
     "HLOPNet",
     "Head",
@@ -33,7 +35,9 @@ __all__ = [
     "MultiHead",
     "Network",
     "Operations",
+    "PatchFeatures",
     "Poisson",
+    "RandomFeatures",
     "Readout",
     "Recurrent",
     "Signal",
