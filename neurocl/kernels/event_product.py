@@ -189,7 +189,7 @@ def event_linear(
             there are none, which saves a look at every event.
     """
     tensors = (spikes, weight) if bias is None else (spikes, weight, bias)
-    eligible = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors) and spikes.ndim > 0
+    eligible = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors) and spikes.numel() > 0
     if not eligible or inside_compiler() or inside_transform():
         return functional.linear(spikes, weight, bias)
     training = torch.is_grad_enabled() and weight.requires_grad

@@ -147,7 +147,7 @@ def lif_sequence(
     v: Float[Tensor, "*neuron"],
     *,
     keep: float | Tensor,
-    surrogate: Surrogate,
+    surrogate: Surrogate | Callable[..., Tensor],
     gain: float | Tensor = 1.0,
     threshold: float = 1.0,
     v_reset: float = 0.0,
@@ -208,7 +208,7 @@ def lif_sequence(
     return _LIFSequence.apply(current, v, tensor, rule, surrogate, time_steps)
 
 
-def _can_run_passes(surrogate: Surrogate) -> bool:
+def _can_run_passes(surrogate: Surrogate | Callable[..., Tensor]) -> bool:
     """Whether nobody needs to see into the passes: no transform at work, and a surrogate that can be handed over."""
     if inside_compiler():
         return spell_surrogate(surrogate) is not None

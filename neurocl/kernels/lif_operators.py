@@ -32,7 +32,7 @@ def read_rule(names: str, numbers: Sequence[float]) -> LIFRule:
     return LIFRule(**constants, detach_reset=detached == "1")
 
 
-def spell_surrogate(surrogate: Surrogate) -> tuple[str, list[float]] | None:
+def spell_surrogate(surrogate: object) -> tuple[str, list[float]] | None:
     """Return a surrogate as the operators take it, or ``None`` if it is not one of neurocl's own."""
     for name, kind in _KINDS.items():
         if type(surrogate) is kind:
