@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from neurocl.primitives.checks import check_count
 from neurocl.primitives.tasks import Batch, Task
 
 
@@ -28,11 +29,19 @@ class Schedule:
         batch_size: Samples a batch.
         epochs: Passes over each task's data; used where ``iterations`` is 0.
         iterations: Batches a task, drawn by reshuffled passes; 0 means whole epochs.
+
+    Raises:
+        BadInput: If one is not a whole number, or the learner would be fed nothing.
     """
 
     batch_size: int
     epochs: int = 1
     iterations: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size)
+        check_count("epochs", self.epochs)
+        check_count("iterations", self.iterations, at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
