@@ -158,13 +158,14 @@ def comparison_curves(groups: Groups, *, title: str) -> "Figure":
     }
     for axes, coding in zip(panels, codings, strict=True):
         tasks = 1
-        for model in models:
+        for place, model in enumerate(models):
             if (model, coding) not in groups:
                 continue
             curves = np.array([so_far(results["accuracy"]) for results in groups[model, coding]])
             tasks = curves.shape[1]
-            after, (colour, marker) = np.arange(1, tasks + 1), styles[model]
-            axes.plot(after, curves.mean(axis=0), color=colour, marker=marker, markersize=4, linewidth=1.4)
+            aside = 0.045 * (place - (len(models) - 1) / 2)  # so that models that do alike do not hide each other
+            after, (colour, marker) = np.arange(1, tasks + 1) + aside, styles[model]
+            axes.plot(after, curves.mean(axis=0), color=colour, marker=marker, markersize=4, linewidth=1.1)
             band(axes, after, curves, colour)
         axes.set_title(NAMES[coding], fontsize=9)
         axes.set_xticks(*task_ticks(tasks))
