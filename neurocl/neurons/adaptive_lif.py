@@ -7,7 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neurocl.kernels.lif_passes import Fire
-from neurocl.neurons.firing import DEFAULT_SURROGATE, ImmediateReset, Kernel, check_firing, checked_surrogate
+from neurocl.neurons.firing import (
+    DEFAULT_SURROGATE,
+    AnySurrogate,
+    ImmediateReset,
+    Kernel,
+    check_firing,
+    checked_surrogate,
+)
 from neurocl.neurons.leak import Gain, Integration, check_keep, gain_of, keep_of
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import check_number
@@ -115,7 +122,7 @@ class AdaptiveLIF(Neuron):
         v_reset: float = 0.0,
         fire: Fire = "above",
         detach_reset: bool = False,
-        surrogate: Surrogate = DEFAULT_SURROGATE,
+        surrogate: AnySurrogate = DEFAULT_SURROGATE,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()

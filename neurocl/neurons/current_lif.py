@@ -9,6 +9,7 @@ from torch import Tensor
 from neurocl.kernels.lif_passes import Fire
 from neurocl.neurons.firing import (
     DEFAULT_SURROGATE,
+    AnySurrogate,
     DelayedReset,
     ImmediateReset,
     Kernel,
@@ -26,7 +27,7 @@ from neurocl.neurons.leak import (
 )
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import BadInput, check_name
-from neurocl.primitives.surrogates import SuperSpike, Surrogate
+from neurocl.primitives.surrogates import SuperSpike
 from neurocl.primitives.time_constants import tau_of
 
 Charge = Literal["scaled", "euler"]
@@ -130,7 +131,7 @@ class CurrentLIF(Neuron):
         charge: Charge = "scaled",
         fire: Fire = "above",
         detach_reset: bool = False,
-        surrogate: Surrogate = DEFAULT_SURROGATE,
+        surrogate: AnySurrogate = DEFAULT_SURROGATE,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()

@@ -1,5 +1,6 @@
 """What happens once the membrane is charged: who fires, and what a spike does to the membrane."""
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from neurocl.primitives.surrogates import ATan, SlopeOf, Surrogate
 Kernel = Literal["auto", "reference", "eager"]
 ImmediateReset = Literal["subtract", "zero", "none"]
 DelayedReset = Literal["subtract-delayed", "subtract-guarded", "zero-delayed-charge"]
+AnySurrogate = Surrogate | Callable[[Tensor], Tensor]  # a foreign one gives its slope only
 DEFAULT_SURROGATE: Surrogate = ATan()
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurocl.neurons.firing import DEFAULT_SURROGATE, Kernel, checked_surrogate
+from neurocl.neurons.firing import DEFAULT_SURROGATE, AnySurrogate, Kernel, checked_surrogate
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import check_count, check_name, check_number
 from neurocl.primitives.surrogates import Surrogate
@@ -107,7 +107,7 @@ class Izhikevich(Neuron):
         dt_ms: float = 1.0,
         substeps: int = 2,
         detach_reset: bool = False,
-        surrogate: Surrogate = DEFAULT_SURROGATE,
+        surrogate: AnySurrogate = DEFAULT_SURROGATE,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()

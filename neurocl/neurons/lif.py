@@ -12,7 +12,14 @@ from torch import Tensor
 from neurocl.kernels import lif as kernel_lif
 from neurocl.kernels.lif_passes import Charge, Fire
 from neurocl.kernels.lif_passes import Reset as KernelReset
-from neurocl.neurons.firing import DEFAULT_SURROGATE, Kernel, check_firing, checked_surrogate, fire_and_reset
+from neurocl.neurons.firing import (
+    DEFAULT_SURROGATE,
+    AnySurrogate,
+    Kernel,
+    check_firing,
+    checked_surrogate,
+    fire_and_reset,
+)
 from neurocl.neurons.leak import NORSE_TAU_MEM_INV, Gain, Integration, check_keep, gain_of, keep_of, norse_rate
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import BadInput, check_name, check_number
@@ -122,7 +129,7 @@ class LIF(Neuron):
         charge: Charge = "scaled",
         fire: Fire = "above",
         detach_reset: bool = False,
-        surrogate: Surrogate = DEFAULT_SURROGATE,
+        surrogate: AnySurrogate = DEFAULT_SURROGATE,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()

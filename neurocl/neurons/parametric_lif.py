@@ -11,6 +11,7 @@ from neurocl.kernels import lif as kernel_lif
 from neurocl.kernels.lif_passes import Fire
 from neurocl.neurons.firing import (
     DEFAULT_SURROGATE,
+    AnySurrogate,
     ImmediateReset,
     Kernel,
     check_firing,
@@ -20,7 +21,7 @@ from neurocl.neurons.firing import (
 from neurocl.neurons.leak import Integration, check_keep, keep_of
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
-from neurocl.primitives.surrogates import Sigmoid, Surrogate
+from neurocl.primitives.surrogates import Sigmoid
 from neurocl.primitives.time_constants import tau_of
 
 Charge = Literal["scaled", "divided", "leak"]
@@ -115,7 +116,7 @@ class ParametricLIF(Neuron):
         charge: Charge = "scaled",
         fire: Fire = "above",
         detach_reset: bool = False,
-        surrogate: Surrogate = DEFAULT_SURROGATE,
+        surrogate: AnySurrogate = DEFAULT_SURROGATE,
         kernel: Kernel = "auto",
     ) -> None:
         super().__init__()

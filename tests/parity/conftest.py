@@ -16,6 +16,11 @@ def foreign(name: str, *modules: str):
             pytest.skip(f"{name} is not usable here: {missing}")
 
 
+@pytest.fixture(autouse=True)
+def _without_type_checks(as_installed):
+    """The contract tests check types; here they would only make long loops longer."""
+
+
 @pytest.fixture(scope="session")
 def snntorch():
     """Package snntorch."""

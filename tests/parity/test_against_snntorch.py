@@ -6,7 +6,7 @@ import torch
 from neurocl.neurons import LIF, CurrentLIF
 from neurocl.primitives.surrogates import ATan, FastSigmoid, Sigmoid, SlopeOf, StraightThrough
 
-SHAPES = [(200, 5, 17), (30, 2, 3, 6, 6)]
+SHAPES = [(120, 5, 17), (20, 2, 3, 6, 6)]
 RULES = [(mechanism, delay) for mechanism in ("subtract", "zero", "none") for delay in (True, False)]
 
 

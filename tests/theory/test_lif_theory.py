@@ -10,6 +10,12 @@ from hypothesis import strategies as st
 
 from neurocl.neurons import LIF, CurrentLIF, Integrator, ParametricLIF, lif_step
 
+
+@pytest.fixture(autouse=True)
+def _without_type_checks(as_installed):
+    """The contract tests check types; here are thousands of steps."""
+
+
 CURRENTS = torch.tensor([0.2, 0.9, 0.999, 1.001, 1.1, 1.5, 2.0, 3.7, 20.0], dtype=torch.float64)
 
 
