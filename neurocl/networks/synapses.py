@@ -76,7 +76,7 @@ class Linear(nn.Linear):
     def product(self, values: Tensor, *, spikes: bool) -> Tensor:
         """Return the product over the last axis, event by event where ``spikes`` says that values are 0 or 1."""
         if spikes and self.event_products:
-            return event_linear(values, self.weight, self.bias)
+            return event_linear(values, self.weight, self.bias, graded=False)
         return self(values)
 
     def transmit(self, signal: Signal) -> Signal:
