@@ -128,7 +128,7 @@ class AdaptiveLIF(Neuron):
         super().__init__()
         check_firing(
             threshold=threshold, v_reset=v_reset, v_rest=0.0, fire=fire, reset=reset, resets=get_args(ImmediateReset),
-            kernel=kernel,
+            kernel=kernel, eager=False,
         )  # fmt: skip
         self.tau_membrane_ms, self.tau_adaptation_ms, self.dt_ms = tau_membrane_ms, tau_adaptation_ms, dt_ms
         self.keep = keep_of(tau_membrane_ms, dt_ms=dt_ms, integration=integration)

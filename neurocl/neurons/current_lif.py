@@ -1,12 +1,16 @@
 """Current-based leaky integrate-and-fire neurons: a synapse smears the current before it charges the membrane."""
 
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neurocl.kernels import lif as kernel_lif
 from neurocl.kernels.lif_passes import Fire
+from neurocl.kernels.lif_passes import Reset as KernelReset
+from neurocl.kernels.reference import run_steps
 from neurocl.neurons.firing import (
     DEFAULT_SURROGATE,
     AnySurrogate,
@@ -78,15 +82,24 @@ def current_lif_step(
         Gerstner et al. 2014, Neuronal Dynamics, section 1.3 with an exponential synapse. Differs: discrete time, the
         two decays one after the other.
     """
-    if charge == "euler":
-        jumped = i + current
-        h = v + gain * ((v_rest - v) + jumped)
-        i = jumped + (keep_synapse - 1) * jumped
-    else:
-        i = keep_synapse * i + current
-        h = keep * v + (i if gain == 1 else gain * i)
+    drive, i = synapse_step(current, i, keep_synapse=keep_synapse, charge=charge)
+    h = v + gain * (v_rest - v + drive) if charge == "euler" else keep * v + (drive if gain == 1 else gain * drive)
     spikes, v = fire_and_reset(h, v, **firing)
     return spikes, v, i
+
+
+def synapse_step(
+    current: Float[Tensor, "*neuron"], i: Float[Tensor, "*neuron"], *, keep_synapse: float, charge: Charge = "scaled"
+) -> tuple[Float[Tensor, "*neuron"], Float[Tensor, "*neuron"]]:
+    """Return what the synapse hands to the membrane in this step, and the synaptic current after it.
+
+    The first half of :func:`current_lif_step`, which states the equations.
+    """
+    if charge == "euler":
+        drive = i + current
+        return drive, drive + (keep_synapse - 1) * drive
+    i = keep_synapse * i + current
+    return i, i
 
 
 class CurrentLIF(Neuron):
@@ -106,7 +119,7 @@ class CurrentLIF(Neuron):
         fire: Whether a membrane exactly at threshold fires.
         detach_reset: Cut the gradient's path through the reset.
         surrogate: Slope of the spike in the backward pass; any differentiable callable of ``v - threshold``.
-        kernel: ``"auto"`` or ``"reference"``.
+        kernel: As in :class:`~neurocl.neurons.lif.LIF`; the eager kernel needs ``v_rest`` 0.
 
     Attributes:
         keep: Share of the membrane left after one step.
@@ -136,8 +149,9 @@ class CurrentLIF(Neuron):
     ) -> None:
         super().__init__()
         check_firing(
-            threshold=threshold, v_reset=v_reset, v_rest=v_rest, fire=fire, reset=reset, resets=RESETS, kernel=kernel
-        )
+            threshold=threshold, v_reset=v_reset, v_rest=v_rest, fire=fire, reset=reset, resets=RESETS, kernel=kernel,
+            eager=reset in get_args(KernelReset) and v_rest == 0,
+        )  # fmt: skip
         check_name("charge", charge, get_args(Charge))
         if charge == "scaled" and v_rest != 0:
             raise BadInput(f"v_rest must be 0 for charge='scaled'; got {v_rest:g}: use charge='euler' with gain='leak'")
@@ -217,6 +231,20 @@ class CurrentLIF(Neuron):
         names = "keep keep_synapse gain v_rest charge threshold v_reset fire reset detach_reset surrogate"
         constants: dict[str, Any] = {name: getattr(self, name) for name in names.split()}
         spikes, v, i = current_lif_step(current, state.v, state.i, **constants)
+        return spikes, CurrentLIFState(v=v, i=i)
+
+    def advance_all(
+        self, current: Tensor, state: CurrentLIFState, time_steps: int | None
+    ) -> tuple[Tensor, CurrentLIFState]:
+        """Return spikes and state after all steps: the synapse first, which knows nothing of spikes, then a LIF."""
+        if self.kernel == "reference" or self.reset not in get_args(KernelReset) or self.v_rest != 0:
+            return super().advance_all(current, state, time_steps)
+        steps = current if time_steps is None else current.expand(time_steps, *current.shape)
+        synapse = partial(synapse_step, keep_synapse=self.keep_synapse, charge=self.charge)
+        drive, i = run_steps(synapse, steps, state.i)
+        names = "keep gain charge threshold v_reset fire reset detach_reset surrogate"
+        constants: dict[str, Any] = {name: getattr(self, name) for name in names.split()}
+        spikes, v = kernel_lif.lif_sequence(drive, state.v, **constants)
         return spikes, CurrentLIFState(v=v, i=i)
 
     def extra_repr(self) -> str:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neurocl.kernels.lif_passes import Fire
-from neurocl.primitives.checks import check_name, check_number
+from neurocl.primitives.checks import BadInput, check_name, check_number
 from neurocl.primitives.surrogates import ATan, SlopeOf, Surrogate
 
 Kernel = Literal["auto", "reference", "eager"]
@@ -68,12 +68,18 @@ def checked_surrogate(surrogate: Any) -> Surrogate:
 
 
 def check_firing(
-    *, threshold: float, v_reset: float, v_rest: float, fire: str, reset: str, resets: tuple[str, ...], kernel: str
-) -> None:
-    """Refuse unknown names, and parameters that make no neuron: a threshold at rest, a reset above threshold."""
+    *, threshold: float, v_reset: float, v_rest: float, fire: str, reset: str, resets: tuple[str, ...], kernel: str,
+    eager: bool,
+) -> None:  # fmt: skip
+    """Refuse unknown names, and parameters that make no neuron: a threshold at rest, a reset above threshold.
+
+    ``eager`` says whether there is an eager kernel for what is asked.
+    """
     check_number("v_rest", v_rest)
     check_number("threshold", threshold, above=v_rest)
     check_number("v_reset", v_reset, below=threshold)
     check_name("fire rule", fire, get_args(Fire))
     check_name("reset", reset, resets)
     check_name("kernel", kernel, get_args(Kernel))
+    if kernel == "eager" and not eager:
+        raise BadInput(f"kernel must be 'auto' or 'reference' for these neurons with reset={reset!r}; got 'eager'")

@@ -135,13 +135,11 @@ class LIF(Neuron):
         super().__init__()
         check_firing(
             threshold=threshold, v_reset=v_reset, v_rest=v_rest, fire=fire, reset=reset, resets=get_args(Reset),
-            kernel=kernel,
+            kernel=kernel, eager=reset in get_args(KernelReset),
         )  # fmt: skip
         check_name("charge", charge, get_args(Charge))
         if charge == "scaled" and v_rest != 0:
             raise BadInput(f"v_rest must be 0 for charge='scaled'; got {v_rest:g}: use charge='euler' with gain='leak'")
-        if kernel == "eager" and reset not in get_args(KernelReset):
-            raise BadInput(f"kernel must be 'auto' or 'reference' for reset={reset!r}; got 'eager'")
         self.tau_membrane_ms, self.dt_ms = tau_membrane_ms, dt_ms
         self.keep = keep_of(tau_membrane_ms, dt_ms=dt_ms, integration=integration)
         self.gain = gain_of(gain, keep=self.keep, charge=charge)

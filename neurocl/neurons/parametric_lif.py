@@ -122,14 +122,12 @@ class ParametricLIF(Neuron):
         super().__init__()
         check_firing(
             threshold=threshold, v_reset=v_reset, v_rest=v_rest, fire=fire, kernel=kernel,
-            reset=reset, resets=get_args(ImmediateReset),
+            reset=reset, resets=get_args(ImmediateReset), eager=charge == "scaled",
         )  # fmt: skip
         check_name("charge", charge, get_args(Charge))
         _check_gain(gain, charge)
         if charge == "scaled" and v_rest != 0:
             raise BadInput(f"v_rest must be 0 for charge='scaled'; got {v_rest:g}: use charge='divided', gain='leak'")
-        if kernel == "eager" and charge != "scaled":
-            raise BadInput(f"kernel must be 'auto' or 'reference' for charge={charge!r}; got 'eager'")
         keep = keep_of(tau_membrane_ms, dt_ms=dt_ms, integration=integration)
         shape = (neurons,) if isinstance(neurons, int) else tuple(neurons)
         for size in shape:
