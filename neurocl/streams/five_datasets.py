@@ -132,7 +132,7 @@ def _portions(prepared: Sequence[Prepared], setting: Setting) -> tuple[list[Port
                 scale=_scale(prepared[0], each), first_id=first_id, test_group=index,
             )
         )  # fmt: skip
-        first_id += len(each.data.train)
+        first_id += each.data.largest
         if setting != "domain-incremental":
             class_names += [f"{each.data.name}: {each.data.class_names[label]}" for label in each.order]
     if setting == "domain-incremental":

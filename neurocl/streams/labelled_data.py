@@ -64,6 +64,11 @@ class LabelledData:
         """Length of a sample's sequence, ``None`` where samples are static."""
         return int(self.train.shape[1]) if self.sequence else None
 
+    @property
+    def largest(self) -> int:
+        """Number of samples of the larger part; ids of several datasets in a row stay apart by it."""
+        return max(len(self.train), len(self.test))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over values, types, shapes, classes and class names."""

@@ -81,7 +81,7 @@ def permuted_stream(
     portions = [
         Portion(
             data=data, train=train, validation=validation, test=test, scale=scale,
-            permutation=permutations[index], first_id=index * len(data.train), test_group=index,
+            permutation=permutations[index], first_id=index * data.largest, test_group=index,
         )
         for index, (train, validation, test) in enumerate(rows)
     ]  # fmt: skip

@@ -125,7 +125,7 @@ def rotated_stream(
         Portion(
             data=data, train=train, validation=validation, test=test, scale=scale,
             view=Rotation(angle_degrees=degrees[index], background=background),
-            first_id=index * len(data.train), test_group=index,
+            first_id=index * data.largest, test_group=index,
         )
         for index, (train, validation, test) in enumerate(rows)
     ]  # fmt: skip

@@ -81,6 +81,18 @@ def test_an_epoch_shows_every_sample_of_a_task_once(kind: str, setting: str) -> 
 
 
 @every_small
+def test_sample_ids_are_unique_over_the_stream_unless_samples_come_back(kind: str, setting: str) -> None:
+    x_train, y_train, x_test, y_test = small_arrays()
+    options = {"permuted": {"tasks": 3}, "rotated": {"tasks": 3}, "recurring": {"tasks": 6}}.get(kind, {})
+    for arrays in ((x_train, y_train, x_test, y_test), (x_test, y_test, x_train, y_train)):  # either part the larger
+        stream = getattr(streams, kind)(*arrays, setting=setting, **options)
+        trained = torch.cat([batch.sample_ids for task in stream for batch in parts_of(task)])
+        tested = torch.cat([stream.test(index).sample_ids for index in range(len(stream))])
+        for ids in (trained, tested):
+            assert (len(ids.unique()) == len(ids)) == (kind != "recurring")
+
+
+@every_small
 def test_epochs_differ_in_order_and_batch_size_does_not_change_it(kind: str, setting: str) -> None:
     task = small(kind, setting).task(1)
     orders = [torch.cat([batch.sample_ids for batch in parts_of(task, epoch=epoch)]).tolist() for epoch in range(3)]
