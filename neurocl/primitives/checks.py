@@ -61,15 +61,18 @@ def check_number(
 
 def check_count(name: str, value: object, *, at_least: int = 1) -> int:
     """Return ``value`` if it is a whole number of at least ``at_least``."""
-    whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
-    if not whole or value < at_least:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not number.is_integer() or number < at_least:
         raise BadInput(f"{name} must be a whole number of at least {at_least}; got {value!r}")
-    return int(value)
+    return value if isinstance(value, int) else int(number)  # a float has 53 bits, a seed may have more
 
 
 def check_finite(name: str, tensor: Tensor) -> Tensor:
     """Return ``tensor`` if it holds no NaN and no infinity; integer tensors always pass."""
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    if not tensor.is_floating_point():
+        return tensor
+    # a sum is finite only if every value is, and takes one pass instead of five; it may overflow, hence the second look
+    if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).sum())
         raise BadInput(f"{name} must be finite; {bad} of {tensor.numel()} values are NaN or infinite: clean them before use")
     return tensor
