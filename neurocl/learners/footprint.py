@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from torch import Tensor
 
-from neurocl.networks import Network, count_operations
+from neurocl.networks import FeatureMap, Network, count_operations
 
 
 class Measured(TypedDict, total=False):
@@ -42,13 +42,13 @@ def measured(network: object, probe: Tensor | None, *, readout_products: int = 0
     """Return operations and firing rate of one prediction per sample of ``probe``.
 
     Args:
-        network: One of our networks; of others nothing is measured.
+        network: One of our networks or feature maps; of others nothing is measured.
         probe: Inputs of some samples; without it nothing is measured.
         readout_products: Products of a readout that is not part of the network.
     """
-    if probe is None or not isinstance(network, Network):
+    if probe is None or not isinstance(network, Network | FeatureMap):
         return {}
-    counted = count_operations(network, probe)
+    counted = count_operations(network, probe) if isinstance(network, Network) else network.operations(probe)
     return {
         "synaptic_operations_per_sample": counted.synaptic_operations,
         "multiply_accumulates_per_sample": counted.multiply_accumulates + readout_products,

@@ -15,7 +15,7 @@ from torch import Tensor
 from neurocl.memory.lots import lots
 from neurocl.primitives.checks import BadInput, check_count, check_finite, check_number
 
-DECADES = tuple(range(-8, 2))  # of strengths tried, relative to the mean of the diagonal of A
+DECADES = tuple(range(-7, 1))  # of strengths tried, relative to the mean of the diagonal of A
 BLOCKS = 8  # of columns in one product: A is symmetric, and the blocks above its diagonal are left out
 ROWS_AT_ONCE = 4096  # bounds the float64 copy of the features
 UNCHOSEN = 1e-3  # relative strength while nothing is held out yet, or nothing else

@@ -1,0 +1,59 @@
+"""Recursive ridge readout of convolutional patch features: closed form, one pass, no replay.
+
+Filters are whitened patches drawn from the first task's images alone; their responses are thresholded and pooled, or
+drive spiking units whose rates are pooled. The strongest simple bar of a class-incremental table of images.
+
+Expected, class-incremental split-digits, seeds 0-2: spiking XX %, rate XX %.
+Command: `neurocl run patch_ridge split-digits --seeds 3`, and `patch_ridge:rate`.
+
+Source: Coates & Ng 2011 for the features, Zhuang et al. 2022 (ACIL) for the readout. Differs: see
+`neurocl.networks.PatchFeatures` and `neurocl.memory.RecursiveRidge`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from neurocl.learners import RidgeReadout, Schedule
+from neurocl.networks import PatchFeatures
+from neurocl.primitives.tasks import Coding, TaskShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every number of the model."""
+
+    coding: Coding = "spiking"  # "rate": rectified responses instead of firing rates
+    filters: int = 400  # filters, of 9 features each, and a constant feature; at most 2 a pixel of the image
+    patch: int = 6  # pixels, side of a patch; at most half the image's side
+    threshold: float = 0.85  # rate coding: what a response, in root mean squares, has to exceed
+    drive: float = 0.12  # spiking: current, in thresholds, of a response of one root mean square; smaller is sparser
+    time_steps: int = 8  # spiking: steps an image is shown
+    keep: float = 0.8  # spiking: share of a unit's membrane left after one step
+    strength: float | Literal["auto"] = "auto"  # ridge strength; "auto": least error on held-out training samples
+    held_out: float = 0.1  # share of training samples held out for that choice; the weights use all
+    batch_size: int = 1000  # samples counted at once; changes nothing but speed and memory
+
+
+def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu") -> RidgeReadout:
+    """Return the learner for streams of this shape; the filters follow from ``seed`` and the first task."""
+    height, width = task_shape.input_shape[-2:] if len(task_shape.input_shape) == 3 else (64, 64)  # else refused below
+    features = PatchFeatures(
+        task_shape,
+        filters=min(config.filters, 2 * height * width),
+        patch=min(config.patch, height // 2, width // 2),
+        coding=config.coding,
+        threshold=config.threshold,
+        drive=config.drive,
+        time_steps=config.time_steps,
+        keep=config.keep,
+        seed=seed,
+    )
+    return RidgeReadout(
+        features.to(device),
+        Schedule(batch_size=config.batch_size),
+        strength=config.strength,
+        held_out=config.held_out,
+        seed=seed,
+        name="patch_ridge",
+        device=device,
+    )
