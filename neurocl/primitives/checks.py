@@ -74,5 +74,7 @@ def check_finite(name: str, tensor: Tensor) -> Tensor:
     # a sum is finite only if every value is, and takes one pass instead of five; it may overflow, hence the second look
     if not bool(torch.isfinite(tensor.sum())) and not bool(torch.isfinite(tensor).all()):
         bad = int((~torch.isfinite(tensor)).sum())
-        raise BadInput(f"{name} must be finite; {bad} of {tensor.numel()} values are NaN or infinite: clean them before use")
+        raise BadInput(
+            f"{name} must be finite; {bad} of {tensor.numel()} values are NaN or infinite: clean them before use"
+        )
     return tensor
