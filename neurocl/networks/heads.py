@@ -138,6 +138,13 @@ class SingleHead(Head):
         """Return the linear layer."""
         return self.linear
 
+    def _make_room(self, task: Task) -> None:
+        if max(task.classes, default=-1) >= self.linear.out_features:
+            raise BadInput(
+                f"labels must lie below num_classes={self.num_classes} for a single head; got {max(task.classes)}: "
+                "use ExpandingHead"
+            )
+
     def _rows_at_start(self) -> int:
         return self.num_classes
 

@@ -46,9 +46,9 @@ class RandomFeatures(FeatureMap):
         features: int = 1000,
         coding: Coding = "spiking",
         time_steps: int = 16,
-        keep: float = 0.8,
-        drive: float = 0.5,
-        bias: float = 0.5,
+        keep: float = 0.95,
+        drive: float = 0.3,
+        bias: float = 0.1,
         seed: int = 0,
     ) -> None:
         super().__init__(shape, width=check_count("features", features))
