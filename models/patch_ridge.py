@@ -25,8 +25,8 @@ class Config:
     coding: Coding = "spiking"  # "rate": rectified responses instead of firing rates
     filters: int = 400  # filters, of 9 features each, and a constant feature; at most 2 a pixel of the image
     patch: int = 6  # pixels, side of a patch; at most half the image's side
-    threshold: float = 0.85  # rate coding: what a response, in root mean squares, has to exceed
-    drive: float = 0.12  # spiking: current, in thresholds, of a response of one root mean square; smaller is sparser
+    threshold: float = 0.6  # rate coding: what a response, in root mean squares, has to exceed
+    drive: float = 0.25  # spiking: current, in thresholds, of a response of one root mean square; smaller is sparser
     time_steps: int = 8  # spiking: steps an image is shown
     keep: float = 0.8  # spiking: share of a unit's membrane left after one step
     strength: float | Literal["auto"] = "auto"  # ridge strength; "auto": least error on held-out training samples

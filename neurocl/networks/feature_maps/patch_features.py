@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from neurocl.networks.feature_maps.feature_map import FeatureMap, spike_counts
+from neurocl.networks.feature_maps.feature_map import FeatureMap
 from neurocl.networks.operations import Operations
 from neurocl.neurons import LIF
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
@@ -62,8 +63,8 @@ class PatchFeatures(FeatureMap):
         patch: int = 6,
         regions: int = 3,
         coding: Coding = "spiking",
-        threshold: float = 0.85,
-        drive: float = 0.12,
+        threshold: float = 0.6,
+        drive: float = 0.25,
         time_steps: int = 8,
         keep: float = 0.8,
         contrast_floor: float = 0.5,
@@ -158,9 +159,9 @@ class PatchFeatures(FeatureMap):
         keep = self.neuron.keep
         least = (1 - keep) / (1 - keep**self.time_steps)  # its membrane would end at threshold; less 0.1 % for rounding
         flat = current.view(-1)
-        driven = torch.nonzero(flat > 0.999 * least).squeeze(1)
-        counts = spike_counts(self.neuron, flat[driven].unsqueeze(0), time_steps=self.time_steps).squeeze(0)
-        flat.zero_()[driven] = counts.div_(self.time_steps)
+        driven = places_of(flat > 0.999 * least)
+        spikes, _ = self.neuron.constant(flat.index_select(0, driven).unsqueeze(0), self.time_steps)
+        flat.zero_().index_copy_(0, driven, spikes.mean(0).squeeze(0))
         return current
 
     def _regions(self) -> Float[Tensor, "region place"]:
@@ -176,6 +177,13 @@ def normalised(patches: Float[Tensor, "patch value"], epsilon: Tensor) -> Float[
     """Return patches less their mean, over the root of their variance plus ``epsilon``."""
     centred = patches - patches.mean(1, keepdim=True)
     return centred.mul_((centred.square().mean(1, keepdim=True) + epsilon).rsqrt_())
+
+
+def places_of(chosen: Bool[Tensor, " unit"]) -> Int64[Tensor, " chosen"]:
+    """Return where ``chosen`` holds; on a CPU by NumPy, in less than half of torch's time."""
+    if chosen.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(chosen.numpy()))
+    return torch.nonzero(chosen).squeeze(1)
 
 
 def patch_positions(shape: TaskShape, *, patch: int, regions: int) -> tuple[int, int, int]:
