@@ -185,3 +185,50 @@ def copy(
     from neurocl.cli.listing import copy_file
 
     typer.echo(f"{copy_file(model, destination)} is yours to edit")
+
+
+@app.command()
+def bench(
+    time_steps: Annotated[int, typer.Option(help="Steps.", min=1, metavar="T")] = 32,
+    batch: Annotated[int, typer.Option(help="Samples at once.", min=1, metavar="B")] = 128,
+    activity: Annotated[
+        str,
+        typer.Option(help="Spikes per hidden neuron and step, [b]0.05[/b] or [b]0.01,0.05,0.2[/b], or [b]curve[/b]."),
+    ] = "0.05",
+    input_: Annotated[
+        str, typer.Option("--input", help="[b]static[/b] images, a [b]raster[/b] of spikes, or [b]both[/b].")
+    ] = "both",
+    mode: Annotated[str, typer.Option(help="[b]train[/b], [b]infer[/b] or [b]both[/b].")] = "both",
+    rounds: Annotated[int, typer.Option(help="Times that every contender runs.", min=1)] = 9,
+    threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
+    parts: Annotated[bool, typer.Option(help="Measure the speed-ups one by one as well.")] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="See that everything runs; the times mean nothing.")] = False,
+    out: Annotated[str | None, typer.Option(help="Save all rounds as JSON.", metavar="FILE")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Time the spiking network against snnTorch, Norse and SpikingJelly on this machine.
+
+    \b
+    A 784-400-400-10 network of the same weights in each library that is
+    installed. Spikes are compared first; times are processor times of
+    interleaved rounds in one process.
+
+    \b
+      neurocl bench
+      neurocl bench --activity curve --input static --mode train
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
+    from neurocl.cli.benching import print_bench
+
+    print_bench(
+        activity=activity,
+        inputs=input_,
+        modes=mode,
+        out=out,
+        quiet=quiet,
+        time_steps=time_steps,
+        batch=batch,
+        rounds=rounds,
+        threads=threads,
+        parts=parts,
+        quick=quick,
+    )

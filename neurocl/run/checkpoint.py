@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
@@ -104,7 +103,10 @@ def flatten(value: object, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         name = f"t{len(tensors)}"
         flat, order = dense(value)
-        tensors[name] = flat
+        shared = any(
+            flat.untyped_storage().data_ptr() == other.untyped_storage().data_ptr() for other in tensors.values()
+        )
+        tensors[name] = flat.clone() if shared else flat  # each is written on its own
         return {"tensor": name, "order": order}
     if isinstance(value, Mapping):
         for key in value:
@@ -139,7 +141,7 @@ def restore(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def dense(tensor: Tensor) -> tuple[Tensor, list[int] | None]:
-    """Return a contiguous copy on the CPU, and the order of axes in memory where it is not the usual one.
+    """Return a contiguous tensor on the CPU, and the order of axes in memory where it is not the usual one.
 
     Channels-last weights come back as such: the same numbers in another order in memory may round otherwise.
     """
@@ -147,5 +149,5 @@ def dense(tensor: Tensor) -> tuple[Tensor, list[int] | None]:
     if not tensor.is_contiguous():
         order = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis))
         if tensor.permute(order).is_contiguous():
-            return tensor.permute(order).clone(memory_format=torch.contiguous_format), order
-    return tensor.clone(memory_format=torch.contiguous_format), None
+            return tensor.permute(order), order
+    return tensor.contiguous(), None

@@ -127,6 +127,24 @@ def test_help_and_version_are_there(call):
         assert "\x1b" not in out
 
 
+def test_bench_measures_every_combination_asked_for_and_saves_the_rounds(call, monkeypatch):
+    asked = []
+
+    def measured(**settings):
+        asked.append((settings["input"], settings["mode"], settings["activity"], settings["rounds"]))
+        settings.pop("progress")("measuring")
+        return [{**settings, "library": "norse", "note": "not installed"}]
+
+    monkeypatch.setattr("neurocl.cli.benching.run_bench", measured)
+    code, out, _ = call("bench", "--activity", "0.01,0.05", "--input", "raster", "--rounds", "3", "--out", "b.json")
+    assert code == 0
+    assert asked == [("raster", "train", [0.01, 0.05], 3), ("raster", "infer", [0.01, 0.05], 3)]
+    assert out.count("norse: not installed") == 2
+    saved = json.loads(Path("b.json").read_text())
+    assert len(saved["rows"]) == 2
+    assert saved["hardware"]["threads"] == 1
+
+
 def save_arrays(path, **changes):
     """Two easy tasks of two classes as the four arrays of a stream."""
     labels = np.repeat(np.arange(4), 10)
@@ -197,6 +215,9 @@ MISTAKES = {
     "copy nothing": (["copy", "nowhere", "mine.py"], "no model or experiment named 'nowhere'"),
     "copy over a file": (["copy", "finetune", "taken.py"], "taken.py exists already"),
     "copy into nowhere": (["copy", "finetune", "no/such/folder/mine.py"], "No such file or directory"),
+    "bench at no activity": (["bench", "--activity", "x"], "--activity takes numbers"),
+    "bench of nothing": (["bench", "--input", "foo"], "no input named 'foo'"),
+    "bench at too much": (["bench", "--activity", "2", "-q"], "activity must be a finite number greater than 0"),
     "out is a file": (["run", SOFTMAX, "--out", "taken.py"], "cannot write taken.py"),
 }
 
