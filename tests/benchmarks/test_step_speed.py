@@ -1,0 +1,63 @@
+"""Did it get slower? Run by ``pytest tests/benchmarks --benchmark-only``; write the hardware beside the numbers.
+
+Single times of a busy machine say little: compare runs of one machine, or take ``neurocl bench``, which compares with
+other libraries in one process.
+"""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from neurocl.kernels import event_linear, lif_sequence, lif_step, run_steps
+from neurocl.networks import MLP, Direct, Readout
+from neurocl.primitives.surrogates import ATan
+from neurocl.primitives.tasks import TaskShape
+
+STEPS, BATCH, WIDTH = 32, 128, 400
+RULE = {"keep": 0.9, "surrogate": ATan()}
+
+
+def reference(current, v):
+    return run_steps(lambda x, u: lif_step(x, u, **RULE), current, v)
+
+
+@pytest.mark.parametrize("kernel", [reference, lambda x, v: lif_sequence(x, v, **RULE)], ids=["reference", "eager"])
+@pytest.mark.parametrize("way", ["forward", "forward and backward"])
+def test_lif_layer(benchmark, kernel, way):
+    current = (torch.randn(STEPS, BATCH, WIDTH) * 0.3).requires_grad_(way != "forward")
+    v, grad = torch.zeros(BATCH, WIDTH), torch.randn(STEPS, BATCH, WIDTH)
+
+    def run():
+        spikes, _ = kernel(current, v)
+        if way != "forward":
+            current.grad = None
+            spikes.backward(grad)
+
+    benchmark(run)
+
+
+@pytest.mark.parametrize("density", [0.01, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("product", [functional.linear, event_linear], ids=["dense", "events"])
+def test_product_forward_and_weight_gradient(benchmark, product, density):
+    spikes = (torch.rand(STEPS, BATCH, WIDTH) < density).float()
+    weight, grad = torch.randn(WIDTH, WIDTH).requires_grad_(), torch.randn(STEPS, BATCH, WIDTH)
+
+    def run():
+        weight.grad = None
+        product(spikes, weight).backward(grad)
+
+    benchmark(run)
+
+
+def test_training_step_of_the_fully_connected_network(benchmark):
+    shape = TaskShape(input_shape=(784,), num_classes=10, num_tasks=1)
+    network = MLP(shape, hidden=(WIDTH, WIDTH), encoding=Direct(STEPS), readout=Readout(), head="single")
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-6)
+    images, labels = torch.rand(BATCH, 784) * (torch.rand(BATCH, 784) < 0.2), torch.randint(10, (BATCH,))
+
+    def step():
+        optimiser.zero_grad()
+        functional.cross_entropy(network(images), labels).backward()
+        optimiser.step()
+
+    benchmark(step)
