@@ -1,11 +1,10 @@
-"""The contract of a fixed feature map, and how spiking ones count."""
+"""The contract of a fixed feature map."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurocl.networks.operations import Operations
-from neurocl.neurons import Neuron
 from neurocl.primitives.checks import BadInput, check_finite
 from neurocl.primitives.tasks import TaskShape
 
@@ -77,15 +76,3 @@ class FeatureMap(nn.Module):
         if not inputs.is_floating_point():
             raise BadInput(f"inputs must be floating-point; got {inputs.dtype}: convert them, bytes divided by 255")
         return check_finite("inputs", inputs)
-
-
-def spike_counts(neuron: Neuron, current: Float[Tensor, "*unit"], *, time_steps: int) -> Float[Tensor, "*unit"]:
-    """Return how often units fire in ``time_steps`` steps under a constant current, simulated step by step.
-
-    Only the running count is kept, so that a block of units stays in the cache.
-    """
-    counts, state = torch.zeros_like(current), None
-    for _ in range(time_steps):
-        spikes, state = neuron.step(current, state)
-        counts += spikes
-    return counts
