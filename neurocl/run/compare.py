@@ -178,7 +178,8 @@ def plan(
         next(iter(loaded.values())).configured(
             {name: settings[name] for name in unknown}
         )  # says which and what is close
-    able, left_out = [], []
+    able: list[Job] = []
+    unable: dict[str, list[str]] = defaultdict(list)
     for text, coding in pairs:
         own = tuple((name, value) for name, value in settings.items() if name in fields[text])
         job = replace(template, model=text, coding=coding, settings=own, seed=seeds[0])
@@ -187,9 +188,10 @@ def plan(
         except BadInput as error:
             if models and (text, coding) in wanted:
                 raise
-            left_out.append(f"{text}:{coding}: {error}")
+            unable[str(error)].append(f"{text}:{coding}")
             continue
         able.append(job)
+    left_out = [f"{', '.join(names)}: {reason}" for reason, names in unable.items()]
     if not able:
         raise BadInput(f"no model can run on {template.stream}: {left_out[0] if left_out else 'the shelf is empty'}")
     return [replace(job, seed=seed) for seed in seeds for job in able], left_out  # a stream is opened once for a seed
