@@ -121,7 +121,7 @@ class Comparison:
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        heads = ["model", "coding", *(column.header.replace("\n", ", ") for column in COLUMNS)]
+        heads = ["model", "coding", *(column.header.replace("\n", " ") for column in COLUMNS)]
         lines = [f"# {self.title}", "", f"| {' | '.join(heads)} |", f"|{'---|' * 2}{'---:|' * len(COLUMNS)}"]
         for row in self.rows:
             cells = [row.model, row.coding, *(row.cell(column) for column in COLUMNS)]
