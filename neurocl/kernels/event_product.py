@@ -42,7 +42,7 @@ class Events:
         rows: Number of rows of the raster.
         inputs: Number of columns.
         columns: ``[events]`` int32, column of each event, row after row.
-        starts: ``[rows + 1]`` int32, where each row's events begin.
+        starts: ``[rows + 1]`` int32, where each row's events begin; the last entry is their number.
         values: ``[events]`` float32 where some differ from 1, otherwise ``None``.
     """
 
@@ -90,7 +90,12 @@ def _bags(table: Tensor, index: np.ndarray, starts: np.ndarray, values: np.ndarr
 
 
 def find_events(
-    raster: Float[Tensor, "rows inputs"], *, outputs: int, products: int = 1, graded: bool = True
+    raster: Float[Tensor, "rows inputs"],
+    *,
+    outputs: int,
+    products: int = 1,
+    graded: bool = True,
+    closing: bool = False,
 ) -> Events | None:
     """Return the events of a raster, or ``None`` where ``products`` dense products to ``outputs`` columns cost less.
 
@@ -99,21 +104,23 @@ def find_events(
         outputs: Columns of the product.
         products: Products that share the events: 2 where the weights are trained.
         graded: Whether some values may differ from 0 and 1; without, nobody looks.
+        closing: Whether every row ends in one event more, in a column of its own: the bias comes in through it.
     """
-    rows, inputs = raster.shape
+    rows, inputs = raster.shape[0], raster.shape[1] + closing
     size = rows * inputs
     if raster.dtype != torch.float32 or size >= 2**31 or not _worthwhile(0, rows, inputs, outputs, products):
         return None
     fired = torch.empty(size + size // 9 + 1, dtype=torch.bool)
-    flags = fired[:size].view(rows, inputs).copy_(raster).view(-1).numpy()
-    events = int(np.count_nonzero(flags))
+    grid = fired[:size].view(rows, inputs)
+    grid[:, : raster.shape[1]].copy_(raster)
+    if closing:
+        grid[:, -1] = True
+    events = int(np.count_nonzero(fired[:size].numpy()))
     if not _worthwhile(events, rows, inputs, outputs, products):
         return None
     places = _places(fired.numpy(), size, events).astype(np.int32)
     starts = np.searchsorted(places, np.arange(rows + 1, dtype=np.int32) * np.int32(inputs)).astype(np.int32)
-    values = raster.reshape(-1).numpy()[places] if graded else None
-    if values is not None and bool((values == 1).all()):
-        values = None
+    values = _values(functional.pad(raster, (0, int(closing)), value=1.0), places) if graded else None
     row_starts = places // inputs
     row_starts *= inputs
     columns = np.subtract(places, row_starts, out=places)
@@ -133,6 +140,12 @@ def _places(fired: np.ndarray, size: int, events: int) -> np.ndarray:
     return np.flatnonzero(fired[:end])[:events]
 
 
+def _values(raster: Tensor, places: np.ndarray) -> np.ndarray | None:
+    """Return the values at ``places``, or ``None`` where all are 1."""
+    values = raster.reshape(-1).numpy()[places]
+    return None if bool((values == 1).all()) else values
+
+
 def _worthwhile(events: int, rows: int, inputs: int, outputs: int, products: int) -> bool:
     """Compare the two costs, in nanoseconds."""
     size = rows * inputs
@@ -141,31 +154,35 @@ def _worthwhile(events: int, rows: int, inputs: int, outputs: int, products: int
 
 
 class _EventLinear(torch.autograd.Function):
-    """Event product forward and for the weights; dense for the spikes. The raster itself is not kept."""
+    """Event product forward and for the weights; dense for the spikes. The raster itself is not kept.
+
+    The bias is one row more of the table, which every row of the raster names once.
+    """
 
     @staticmethod
     def forward(ctx: Any, spikes: Tensor, weight: Tensor, bias: Tensor | None, events: Events) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.events = events
-        out = events.times(weight.t().contiguous())
+        post, pre = weight.shape
+        table = weight.new_empty((pre + (bias is not None), post))
+        table[:pre].copy_(weight.t())
         if bias is not None:
-            out.add_(bias)
-        return out.view(*spikes.shape[:-1], weight.shape[0])
+            table[pre] = bias
+        return events.times(table).view(*spikes.shape[:-1], post)
 
     @staticmethod
     @once_differentiable
     # pyrefly: ignore [bad-override]  # torch's stub of the decorator hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        grad = grad_outputs[0]
-        rows = grad.reshape(-1, weight.shape[0]).contiguous()
+        grad, (post, pre) = grad_outputs[0], weight.shape
+        rows = grad.reshape(-1, post).contiguous()
         wants = ctx.needs_input_grad
-        return (
-            (rows @ weight).view(*grad.shape[:-1], weight.shape[1]) if wants[0] else None,
-            ctx.events.transposed_times(rows).t() if wants[1] else None,
-            rows.sum(0) if wants[2] else None,
-            None,
-        )
+        of_spikes = (rows @ weight).view(*grad.shape[:-1], pre) if wants[0] else None
+        if not wants[1]:
+            return of_spikes, None, rows.sum(0) if wants[2] else None, None
+        table = ctx.events.transposed_times(rows)
+        return of_spikes, table[:pre].t(), table[pre].clone() if wants[2] else None, None
 
 
 def event_linear(
@@ -177,9 +194,8 @@ def event_linear(
 ) -> Float[Tensor, "*leading post"]:
     """Return ``spikes @ weight.T + bias``, at a cost that grows with the number of spikes where that is less.
 
-    The result and the gradients are those of
-    ``torch.nn.functional.linear`` to rounding, except that a place without a spike gives 0 even where its weight is
-    not finite.
+    The result and the gradients are those of ``torch.nn.functional.linear`` to rounding, except that a place without a
+    spike gives 0 even where its weight is not finite.
 
     Args:
         spikes: Raster of any leading shape, mostly zeros.
@@ -193,8 +209,13 @@ def event_linear(
     if not eligible or inside_compiler() or inside_transform():
         return functional.linear(spikes, weight, bias)
     training = torch.is_grad_enabled() and weight.requires_grad
-    raster = spikes.detach().reshape(-1, spikes.shape[-1])
-    events = find_events(raster, outputs=weight.shape[0], products=2 if training else 1, graded=graded)
+    events = find_events(
+        spikes.detach().reshape(-1, spikes.shape[-1]),
+        outputs=weight.shape[0],
+        products=2 if training else 1,
+        graded=graded,
+        closing=bias is not None,
+    )
     if events is None:
         return functional.linear(spikes, weight, bias)
     return _EventLinear.apply(spikes, weight, bias, events)
