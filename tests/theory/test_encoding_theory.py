@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurocl.networks import Direct, Latency, Membrane, Poisson, Signal, WeightedRate
-from neurocl.neurons import Integrator
+from neurocl.networks import Count, Direct, Latency, Membrane, Poisson, Signal, SingleHead, WeightedRate
+from neurocl.neurons import LIF, Integrator, Rate
 from neurocl.primitives.checks import BadInput
 
 CHANCES = torch.tensor([0.02, 0.1, 0.35, 0.5, 0.8, 0.97])
@@ -123,3 +123,17 @@ def test_readouts_of_long_memory_are_plain_rates_or_favour_the_end_they_should(m
     assert sorted(weights, reverse=make is Membrane) == weights
     if make is WeightedRate:
         assert all(math.isclose(weight, 1 / 12, rel_tol=1e-5) for weight in make(tau_ms=1e7).weights(12))
+
+
+def test_count_readout_is_the_number_of_spikes_of_output_neurons():
+    head = SingleHead(2, num_classes=3, seed=0)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[1.0, 0.0], [0.5, 0.0], [0.0, 1.0]]))
+        head.linear.bias.fill_(0.01)
+    values = torch.tensor([[[1.0, 0.0]]]).repeat(8, 1, 1)  # the first of two neurons fires at each of eight steps
+    signal = Signal(values=values, time_steps=8, spikes_per_unit=1.0)
+    # currents of 1.01, 0.51 and 0.01 into neurons that sum up and fire above 1
+    assert Count(lambda: LIF.from_keep(1 - 1e-7))(signal, head).tolist() == [[8.0, 4.0, 0.0]]
+    assert Count(lambda: LIF.from_keep(1 - 1e-7), per_score=2.0)(signal, head).tolist() == [[4.0, 2.0, 0.0]]
+    # rate-coded, the current itself is the score
+    assert Count(Rate)(signal, head).tolist() == [pytest.approx([1.01, 0.51, 0.01])]
