@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neurocl.kernels.alif import adaptive_sequence
 from neurocl.kernels.lif_passes import Fire
+from neurocl.kernels.transforms import inside_compiler, inside_transform
 from neurocl.neurons.firing import (
     DEFAULT_SURROGATE,
     AnySurrogate,
@@ -98,7 +100,7 @@ class AdaptiveLIF(Neuron):
         fire: Whether a membrane exactly at threshold fires.
         detach_reset: Cut the gradient's path through the reset.
         surrogate: Slope of the spike in the backward pass; any differentiable callable of ``v - threshold``.
-        kernel: ``"auto"`` or ``"reference"``.
+        kernel: As in :class:`~neurocl.neurons.lif.LIF`.
 
     Attributes:
         keep: Share of the membrane left after one step.
@@ -128,7 +130,7 @@ class AdaptiveLIF(Neuron):
         super().__init__()
         check_firing(
             threshold=threshold, v_reset=v_reset, v_rest=0.0, fire=fire, reset=reset, resets=get_args(ImmediateReset),
-            kernel=kernel, eager=False,
+            kernel=kernel, eager=True,
         )  # fmt: skip
         self.tau_membrane_ms, self.tau_adaptation_ms, self.dt_ms = tau_membrane_ms, tau_adaptation_ms, dt_ms
         self.keep = keep_of(tau_membrane_ms, dt_ms=dt_ms, integration=integration)
@@ -161,10 +163,24 @@ class AdaptiveLIF(Neuron):
 
     def advance(self, current: Tensor, state: AdaptiveLIFState) -> tuple[Tensor, AdaptiveLIFState]:
         """Return spikes and state after one step."""
-        names = "keep keep_adaptation strength gain threshold v_reset fire reset detach_reset surrogate"
-        constants: dict[str, Any] = {name: getattr(self, name) for name in names.split()}
-        spikes, v, adaptation = adaptive_lif_step(current, state.v, state.adaptation, **constants)
+        spikes, v, adaptation = adaptive_lif_step(current, state.v, state.adaptation, **self._constants())
         return spikes, AdaptiveLIFState(v=v, adaptation=adaptation)
+
+    def advance_all(
+        self, current: Tensor, state: AdaptiveLIFState, time_steps: int | None
+    ) -> tuple[Tensor, AdaptiveLIFState]:
+        """Return spikes and state after all steps."""
+        if self.kernel == "reference" or inside_transform() or inside_compiler():
+            return super().advance_all(current, state, time_steps)
+        spikes, v, adaptation = adaptive_sequence(
+            current, state.v, state.adaptation, time_steps=time_steps, **self._constants()
+        )
+        return spikes, AdaptiveLIFState(v=v, adaptation=adaptation)
+
+    def _constants(self) -> dict[str, Any]:
+        """Everything that :func:`adaptive_lif_step` and the kernel take."""
+        names = "keep keep_adaptation strength gain threshold v_reset fire reset detach_reset surrogate"
+        return {name: getattr(self, name) for name in names.split()}
 
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neurocl.kernels import lif as kernel_lif
+from neurocl.kernels.leak import leaky_sequence
 from neurocl.kernels.lif_passes import Fire
 from neurocl.kernels.lif_passes import Reset as KernelReset
 from neurocl.kernels.reference import run_steps
@@ -239,13 +240,18 @@ class CurrentLIF(Neuron):
         """Return spikes and state after all steps: the synapse first, which knows nothing of spikes, then a LIF."""
         if self.kernel == "reference" or self.reset not in get_args(KernelReset) or self.v_rest != 0:
             return super().advance_all(current, state, time_steps)
-        steps = current if time_steps is None else current.expand(time_steps, *current.shape)
-        synapse = partial(synapse_step, keep_synapse=self.keep_synapse, charge=self.charge)
-        drive, i = run_steps(synapse, steps, state.i)
+        drive, i = self._synapse(current, state.i, time_steps)
         names = "keep gain charge threshold v_reset fire reset detach_reset surrogate"
         constants: dict[str, Any] = {name: getattr(self, name) for name in names.split()}
         spikes, v = kernel_lif.lif_sequence(drive, state.v, **constants)
         return spikes, CurrentLIFState(v=v, i=i)
+
+    def _synapse(self, current: Tensor, i: Tensor, time_steps: int | None) -> tuple[Tensor, Tensor]:
+        """Return what the synapse hands on at every step, and the synaptic current after the last."""
+        if self.charge == "scaled":
+            return leaky_sequence(current, i, keep=self.keep_synapse, time_steps=time_steps)
+        steps = current if time_steps is None else current.expand(time_steps, *current.shape)
+        return run_steps(partial(synapse_step, keep_synapse=self.keep_synapse, charge=self.charge), steps, i)
 
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""

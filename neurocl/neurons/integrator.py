@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neurocl.kernels.leak import leaky_sequence
 from neurocl.neurons.leak import Gain, Integration, gain_of, keep_of
 from neurocl.neurons.neuron import Neuron
 from neurocl.primitives.time_constants import tau_of
@@ -71,6 +72,10 @@ class Integrator(Neuron):
         """Return the membrane after one step, twice: as output and as state."""
         v = integrator_step(current, state, keep=self.keep, gain=self.gain)
         return v, v
+
+    def advance_all(self, current: Tensor, state: Tensor, time_steps: int | None) -> tuple[Tensor, Tensor]:
+        """Return the membrane after every step, and after the last."""
+        return leaky_sequence(current, state, keep=self.keep, gain=self.gain, time_steps=time_steps)
 
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""
