@@ -193,6 +193,7 @@ def test_exact_autograd_gives_the_same_scores_and_gradients(case):
     fast, fast_gradients = gradients(network, inputs, 1)
     kernels = [part.kernel for part in network.modules() if hasattr(part, "kernel")]
     with network.exact_autograd():
+        assert {part.kernel for part in network.modules() if hasattr(part, "kernel")} <= {"reference"}
         exact, exact_gradients = gradients(network, inputs, 1)
     assert kernels == [part.kernel for part in network.modules() if hasattr(part, "kernel")]
     torch.testing.assert_close(exact, fast, rtol=1e-10, atol=1e-10)
