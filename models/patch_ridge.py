@@ -3,8 +3,8 @@
 Filters are whitened patches drawn from the first task's images alone; their responses are thresholded and pooled, or
 drive spiking units whose rates are pooled. The strongest simple bar of a class-incremental table of images.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking XX %, rate XX %.
-Command: `neurocl run patch_ridge split-digits --seeds 3`, and `patch_ridge:rate`.
+Expected, class-incremental split-digits, seeds 0-2: spiking 98.8 %, rate 99.2 %.
+Command: `neurocl run patch_ridge split-digits --seeds 0-2`, and `patch_ridge:rate`.
 
 Source: Coates & Ng 2011 for the features, Zhuang et al. 2022 (ACIL) for the readout. Differs: see
 `neurocl.networks.PatchFeatures` and `neurocl.memory.RecursiveRidge`.
@@ -29,6 +29,8 @@ class Config:
     drive: float = 0.25  # spiking: current, in thresholds, of a response of one root mean square; smaller is sparser
     time_steps: int = 8  # spiking: steps an image is shown
     keep: float = 0.8  # spiking: share of a unit's membrane left after one step
+    contrast_floor: float = 0.5  # added to a patch's variance, in mean variances; larger leaves faint patches fainter
+    whitening_floor: float = 0.1  # added to the spectrum before whitening; larger whitens fine structure less
     strength: float | Literal["auto"] = "auto"  # ridge strength; "auto": least error on held-out training samples
     held_out: float = 0.1  # share of training samples held out for that choice; the weights use all
     batch_size: int = 1000  # samples counted at once; changes nothing but speed and memory
@@ -46,6 +48,8 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         drive=config.drive,
         time_steps=config.time_steps,
         keep=config.keep,
+        contrast_floor=config.contrast_floor,
+        whitening_floor=config.whitening_floor,
         seed=seed,
     )
     return RidgeReadout(

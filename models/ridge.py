@@ -3,9 +3,9 @@
 The weights are those of ridge regression on all samples at once, whatever the order of tasks; the ridge strength is
 chosen on held-out training samples. The bar that class-incremental learning has to clear.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking XX %, rate XX %.
-Command: `neurocl run ridge split-digits --seeds 3`, and `ridge:rate`.
-Class-incremental split-mnist, seeds 0-2: spiking XX %, rate XX %.
+Expected, class-incremental split-digits, seeds 0-2: spiking 98.8 %, rate 98.8 %.
+Command: `neurocl run ridge split-digits --seeds 0-2`, and `ridge:rate`.
+Class-incremental split-mnist, seeds 0-2: spiking 94.0 %, rate 94.2 %.
 
 Source: Zhuang et al. 2022 (ACIL). Differs: see `neurocl.memory.RecursiveRidge`; no backbone before the random features.
 """
@@ -25,9 +25,9 @@ class Config:
     coding: Coding = "spiking"  # "rate": rectified projections instead of firing rates
     features: int = 1000  # units behind random weights; 4000 reach about 97 % on split MNIST
     time_steps: int = 16  # steps a static image is shown; sequences bring their own
-    keep: float = 0.8  # share of a unit's membrane left after one step
-    drive: float = 0.5  # current, in thresholds, of a projection of one root mean square; smaller is sparser
-    bias: float = 0.5  # standard deviation of the units' constant current, in root mean squares of the projection
+    keep: float = 0.95  # share of a unit's membrane left after one step
+    drive: float = 0.3  # current, in thresholds, of a projection of one root mean square; smaller is sparser
+    bias: float = 0.1  # standard deviation of the units' constant current, in root mean squares of the projection
     strength: float | Literal["auto"] = "auto"  # ridge strength; "auto": least error on held-out training samples
     held_out: float = 0.1  # share of training samples held out for that choice; the weights use all
     by_class: bool = False  # statistics by class: whole classes can be forgotten, at C times the memory

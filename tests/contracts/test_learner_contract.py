@@ -20,13 +20,13 @@ from neurocl.run.shelf import known_models, load_model
 from neurocl.streams import Stream
 
 SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see the first test
-    "finetune": {"hidden": (12, 8), "time_steps": 3, "epochs": 2, "batch_size": 8},
-    "joint": {"hidden": (12, 8), "time_steps": 3, "epochs": 2, "batch_size": 8},
-    "ewc": {"hidden": (12, 8), "time_steps": 3, "epochs": 2, "batch_size": 8},
-    "replay": {"hidden": (12, 8), "time_steps": 3, "epochs": 2, "batch_size": 8, "memory_size": 12},
+    "finetune": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
+    "joint": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
+    "ewc": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
+    "replay": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
     "ncm": {"features": 40, "time_steps": 3, "batch_size": 8},
     "ridge": {"features": 40, "time_steps": 3, "batch_size": 8},
-    "patch_ridge": {"filters": 5, "patch": 3, "time_steps": 3, "batch_size": 8},
+    "patch_ridge": {"filters": 5, "patch": 3, "drive": 0.6, "time_steps": 4, "batch_size": 8},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another state
     "finetune, momentum kept": ("finetune", {"optimiser": "momentum", "learning_rate": 0.01, "fresh_optimiser": False}),

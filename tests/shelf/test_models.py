@@ -7,23 +7,25 @@ from dataclasses import fields
 import pytest
 
 from neurocl import streams
+from neurocl.primitives.tasks import CODINGS
 from neurocl.run.loop import run
 from neurocl.run.shelf import known_models, load_model
 from neurocl.streams import Stream
 
 # accuracy over all ten digits after five tasks of two, one seed, few passes: measured minus some points
-FLOORS: dict[str, dict[str, tuple[float, dict[str, object]]]] = {
-    "finetune": {"spiking": (0.17, {"epochs": 2}), "rate": (0.15, {"epochs": 4})},
-    "joint": {"spiking": (0.93, {"epochs": 6, "when": "last"}), "rate": (0.90, {"epochs": 6, "when": "last"})},
-    "ewc": {"spiking": (0.17, {"epochs": 2, "fisher_samples": 50}), "rate": (0.15, {"epochs": 4})},
-    "replay": {"spiking": (0.80, {"epochs": 2}), "rate": (0.75, {"epochs": 4})},
-    "ncm": {"spiking": (0.80, {}), "rate": (0.80, {})},
-    "ridge": {"spiking": (0.93, {}), "rate": (0.94, {})},
-    "patch_ridge": {"spiking": (0.95, {}), "rate": (0.96, {})},
+SMALL = {"hidden": (100,), "time_steps": 5, "learning_rate": 3e-3}
+FLOORS: dict[str, tuple[float, float, dict[str, object]]] = {  # spiking, rate-coded, options for speed
+    "finetune": (0.15, 0.15, SMALL | {"epochs": 4}),
+    "joint": (0.92, 0.90, SMALL | {"epochs": 6, "when": "last"}),
+    "ewc": (0.15, 0.11, SMALL | {"epochs": 4, "fisher_samples": 50}),
+    "replay": (0.85, 0.75, SMALL | {"epochs": 4}),
+    "ncm": (0.82, 0.82, {"features": 300}),
+    "ridge": (0.92, 0.94, {"features": 300}),
+    "patch_ridge": (0.93, 0.95, {"filters": 50}),
 }
-CEILING = 0.25  # of models that have nothing against forgetting in a class-incremental stream
+CEILING = 0.45  # of models that have nothing against forgetting in a class-incremental stream
 FORGETFUL = {"finetune", "ewc"}
-CASES = [(name, coding) for name, codings in FLOORS.items() for coding in codings]
+CASES = [(name, coding) for name in FLOORS for coding in CODINGS]
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +39,13 @@ def test_every_shipped_model_has_a_floor():
 
 @pytest.mark.parametrize(("name", "coding"), CASES)
 def test_model_learns_the_digits_to_its_floor(name, coding, digits):
-    floor, options = FLOORS[name][coding]
+    *floors, options = FLOORS[name]
+    floor = floors[CODINGS.index(coding)]
     model = load_model(f"{name}:{coding}")
     learner = model.build(model.config(coding=coding, **options), digits.shape, 0)
     last = run(learner, digits, seed=0).accuracy[-1]
     accuracy = sum(last) / len(last)
-    assert accuracy >= floor
+    assert accuracy >= floor, accuracy
     assert (accuracy <= CEILING) == (name in FORGETFUL)
 
 
