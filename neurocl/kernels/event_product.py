@@ -27,9 +27,9 @@ BLOCK_BYTES = 1_200_000  # of the error, per block of rows: what a level-2 cache
 
 # Nanoseconds, one thread of a 2.6 GHz AVX-512 core, fitted to rasters of 4,096 rows (tests/benchmarks). On a core with
 # slower dense products the crossover lies higher, so these err towards the dense product.
-_SCAN = 1.0  # looking for events, per place of the raster
+_SCAN = 1.2  # looking for events, per place of the raster
 _INDEX = 8.0  # arranging them by row and by column, per event
-_BAG = 0.045  # adding one weight, per event and output
+_BAG = 0.055  # adding one weight, per event and output
 _DENSE = 0.0135  # one multiply-accumulate of the dense product
 _CALLS = 120_000.0  # what an event product costs before it does anything
 
