@@ -8,6 +8,7 @@ import pytest
 
 from neurocl.primitives.checks import BadInput, UnknownName
 from neurocl.run import shelf
+from neurocl.run.job import run_name
 from neurocl.run.settings import split_settings, typed_settings
 
 SOFTMAX = Path(__file__).with_name("linear_softmax.py")
@@ -151,3 +152,10 @@ def test_settings_of_model_and_stream_are_told_apart():
     for wrong in (["a"], ["=1"], ["stream.=1"], ["a=1", "a=2"]):
         with pytest.raises(BadInput, match="--set"):
             split_settings(wrong)
+
+
+def test_long_names_of_runs_stay_apart_and_short_enough_for_a_file_system():
+    settings = tuple((f"setting_{place}", "1") for place in range(20))
+    names = {run_name("replay", "rate", (*settings, ("last", value))) for value in ("1", "2")}
+    assert len(names) == 2
+    assert max(map(len, names)) <= 120
