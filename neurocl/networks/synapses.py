@@ -3,18 +3,21 @@
 A constant signal is multiplied once. A spike raster that enters a linear layer is multiplied event by event, forward
 and for the weight gradient (see :mod:`neurocl.kernels.event_product`). Both give what the plain product gives, the
 second to rounding. The classes are ``nn.Linear`` and ``nn.Conv2d`` in every other respect, so that whatever works on
-those, works on them.
+those, works on them: every product is a call of the module, which forward hooks see with its keywords.
 """
 
 import math
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocl.kernels.event_product import event_linear
+from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, layout_of, send_down, sign_weight
 from neurocl.networks.signal import Signal
+from neurocl.primitives.checks import BadInput, check_name
 
 TORCH_SCALE = 1.0 / math.sqrt(3.0)  # what nn.Linear's own uniform initialisation amounts to
 
@@ -28,12 +31,33 @@ def initialise(synapse: nn.Linear | nn.Conv2d, *, scale: float, generator: torch
         generator: Source of the draws.
     """
     fan_in = synapse.weight[0].numel()
-    bound = math.sqrt(3.0 / max(fan_in, 1)) * scale
     with torch.no_grad():
-        synapse.weight.copy_(torch.rand(synapse.weight.shape, generator=generator).mul_(2 * bound).sub_(bound))
+        synapse.weight.copy_(uniform_weights(synapse.weight.shape, scale=scale, generator=generator))
         if synapse.bias is not None:
             limit = 1.0 / math.sqrt(max(fan_in, 1))
             synapse.bias.copy_(torch.rand(synapse.bias.shape, generator=generator).mul_(2 * limit).sub_(limit))
+
+
+def uniform_weights(shape: torch.Size, *, scale: float, generator: torch.Generator | None) -> Tensor:
+    """Return weights ``[post, pre, ...]`` as :func:`initialise` draws them."""
+    bound = math.sqrt(3.0 / max(math.prod(shape[1:]), 1)) * scale
+    return torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
+
+
+def set_feedback(synapse: "Linear | Conv2d", feedback: str, *, scale: float, generator: torch.Generator | None) -> None:
+    """Give ``synapse`` a way of sending errors down, and draw its matrix where it has one."""
+    check_name("feedback", feedback, FEEDBACKS)
+    synapse.feedback = cast(Feedback, feedback)
+    if feedback == "alignment":
+        drawn = uniform_weights(synapse.weight.shape, scale=scale, generator=generator)
+        synapse.register_buffer("feedback_weight", drawn.to(synapse.weight))
+
+
+def backward_weight_of(synapse: "Linear | Conv2d") -> Tensor:
+    """Return the weights ``[post, pre, ...]`` that an error is multiplied by on its way down, without gradient."""
+    if synapse.feedback == "transpose":
+        return synapse.weight.detach()
+    return synapse.feedback_weight if synapse.feedback == "alignment" else sign_weight(synapse.weight)
 
 
 class Linear(nn.Linear):
@@ -45,10 +69,15 @@ class Linear(nn.Linear):
         bias: Whether neurons have a constant current.
         scale: See :func:`initialise`.
         generator: Source of the weights; ``None`` means torch's own initialisation.
+        feedback: How errors go down: ``"transpose"``, ``"alignment"`` or ``"sign"``.
+        feedback_generator: Source of the fixed weights of ``"alignment"``, which follow the law of the weights.
 
     Attributes:
         event_products: Whether spikes are multiplied event by event; off, every product is dense.
     """
+
+    feedback: Feedback
+    feedback_weight: Tensor
 
     def __init__(
         self,
@@ -58,6 +87,8 @@ class Linear(nn.Linear):
         bias: bool = True,
         scale: float = TORCH_SCALE,
         generator: torch.Generator | None = None,
+        feedback: Feedback = "transpose",
+        feedback_generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(pre, post, bias=bias)
         self.event_products = True
@@ -65,24 +96,52 @@ class Linear(nn.Linear):
             initialise(self, scale=scale, generator=generator)
         elif post > 0:
             super().reset_parameters()
+        set_feedback(self, feedback, scale=scale, generator=feedback_generator)
 
     def reset_parameters(self) -> None:
         """Leave the weights alone: the constructor fills them, from a generator where there is one."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return ``input @ weight.T + bias``, always as a dense product."""
-        return functional.linear(input, self.weight, self.bias)
+    def forward(
+        self, input: Tensor, *, spikes: bool = False, credit: Tensor | None = None, observed: Tensor | None = None
+    ) -> Tensor:
+        """Return ``input @ weight.T + bias``.
+
+        Args:
+            input: ``[..., pre]``.
+            spikes: Whether every value of ``input`` is 0 or 1: the product then goes event by event where
+                :attr:`event_products` is on, and is dense otherwise.
+            credit: Rows that the weight gradient pairs with the error in place of ``input``.
+            observed: Rows for those who watch the layer by hooks; the layer does not use them.
+        """
+        check_rows(credit, input)
+        if credit is None and self.feedback == "transpose":
+            return self._multiplied(input, spikes)
+        if credit is None:
+            output = self._multiplied(input.detach(), spikes)
+        else:
+            with torch.no_grad():
+                output = self._multiplied(input, spikes)
+            output = give_credit(output, credit, self.weight, self.bias, None)
+        return send_down(output, input, self.backward_weight(), None)
+
+    def backward_weight(self) -> Tensor:
+        """Return the weights ``[post, pre]`` that an error is multiplied by on its way down."""
+        return backward_weight_of(self)
 
     def product(self, values: Tensor, *, spikes: bool) -> Tensor:
         """Return the product over the last axis, event by event where ``spikes`` says that values are 0 or 1."""
-        if spikes and self.event_products:
-            return event_linear(values, self.weight, self.bias, graded=False)
-        return self(values)
+        return self(values, spikes=True) if spikes else self(values)
 
     def transmit(self, signal: Signal) -> Signal:
         """Return the current that ``signal`` drives; axes after the batch are taken as one."""
         values = signal.values.flatten(1 if signal.constant else 2)
         return replace(signal, values=self.product(values, spikes=signal.are_spikes), spikes_per_unit=None)
+
+    def _multiplied(self, values: Tensor, spikes: bool) -> Tensor:
+        """Return the product itself."""
+        if spikes and self.event_products:
+            return event_linear(values, self.weight, self.bias, graded=False)
+        return functional.linear(values, self.weight, self.bias)
 
 
 class Conv2d(nn.Conv2d):
@@ -96,7 +155,12 @@ class Conv2d(nn.Conv2d):
         bias: Whether channels have a constant current.
         scale: See :func:`initialise`.
         generator: Source of the weights; ``None`` means torch's own initialisation.
+        feedback: As in :class:`Linear`.
+        feedback_generator: As in :class:`Linear`.
     """
+
+    feedback: Feedback
+    feedback_weight: Tensor
 
     def __init__(
         self,
@@ -108,15 +172,35 @@ class Conv2d(nn.Conv2d):
         bias: bool = True,
         scale: float = TORCH_SCALE,
         generator: torch.Generator | None = None,
+        feedback: Feedback = "transpose",
+        feedback_generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(pre, post, kernel_size, padding=padding, bias=bias)
         if generator is None:
             super().reset_parameters()
         else:
             initialise(self, scale=scale, generator=generator)
+        set_feedback(self, feedback, scale=scale, generator=feedback_generator)
 
     def reset_parameters(self) -> None:
         """Leave the weights alone: the constructor fills them, from a generator where there is one."""
+
+    def forward(self, input: Tensor, *, credit: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        """Return the convolution of ``input`` ``[B, channel, height, width]``, as :meth:`Linear.forward` does."""
+        check_rows(credit, input)
+        if credit is None and self.feedback == "transpose":
+            return super().forward(input)
+        if credit is None:
+            output = super().forward(input.detach())
+        else:
+            with torch.no_grad():
+                output = super().forward(input)
+            output = give_credit(output, credit, self.weight, self.bias, layout_of(self))
+        return send_down(output, input, self.backward_weight(), layout_of(self))
+
+    def backward_weight(self) -> Tensor:
+        """Return the weights ``[post, pre, height, width]`` that an error is multiplied by on its way down."""
+        return backward_weight_of(self)
 
     def transmit(self, signal: Signal) -> Signal:
         """Return the current that ``signal`` drives; time and batch run as one axis through the convolution."""
@@ -124,3 +208,9 @@ class Conv2d(nn.Conv2d):
             return replace(signal, values=self(signal.values), spikes_per_unit=None)
         rows = self(signal.values.flatten(0, 1))
         return replace(signal, values=rows.unflatten(0, signal.values.shape[:2]), spikes_per_unit=None)
+
+
+def check_rows(credit: Tensor | None, values: Tensor) -> None:
+    """Refuse a credit that does not stand row by row beside the input."""
+    if credit is not None and credit.shape != values.shape:
+        raise BadInput(f"credit must have the shape of input, {list(values.shape)}; got {list(credit.shape)}")

@@ -5,6 +5,7 @@
 
 from neurocl.neurons.adaptive_lif import AdaptiveLIF, AdaptiveLIFState, adaptive_lif_step
 from neurocl.neurons.current_lif import CurrentLIF, CurrentLIFState, current_lif_step
+from neurocl.neurons.dsr_lif import DSRLIF, RateResponse, dsr_lif_step
 from neurocl.neurons.hidden import CellView, HiddenView, reset
 from neurocl.neurons.integrator import Integrator, integrator_step
 from neurocl.neurons.izhikevich import Izhikevich, IzhikevichState, izhikevich_step
@@ -14,6 +15,7 @@ from neurocl.neurons.parametric_lif import ParametricLIF, parametric_lif_step
 from neurocl.neurons.rate import Rate
 
 __all__ = [
+    "DSRLIF",
     "LIF",
     "AdaptiveLIF",
     "AdaptiveLIFState",
@@ -27,8 +29,10 @@ __all__ = [
     "Neuron",
     "ParametricLIF",
     "Rate",
+    "RateResponse",
     "adaptive_lif_step",
     "current_lif_step",
+    "dsr_lif_step",
     "integrator_step",
     "izhikevich_step",
     "lif_step",

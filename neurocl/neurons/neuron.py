@@ -24,9 +24,15 @@ class Neuron(nn.Module):
 
     Attributes:
         spiking: Whether outputs are spikes (0 or 1).
+        amplitude: What an output of 1 carries into the next layer.
     """
 
     spiking: bool = True
+
+    @property
+    def amplitude(self) -> float:
+        """What an output of 1 carries into the next layer."""
+        return 1.0
 
     def forward(self, current: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run over a whole sequence.

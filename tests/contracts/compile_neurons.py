@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from neurocl.neurons import LIF, AdaptiveLIF, CurrentLIF, Integrator, Izhikevich, ParametricLIF, Rate
+from neurocl.neurons import DSRLIF, LIF, AdaptiveLIF, CurrentLIF, Integrator, Izhikevich, ParametricLIF, Rate
 
 NEURONS = {
     "LIF": LIF,
@@ -15,6 +15,7 @@ NEURONS = {
     "CurrentLIF": CurrentLIF,
     "AdaptiveLIF": AdaptiveLIF,
     "ParametricLIF": lambda: ParametricLIF(neurons=4),
+    "DSRLIF": DSRLIF,
     "Izhikevich": Izhikevich,
     "Integrator": Integrator,
     "Rate": Rate,

@@ -16,6 +16,7 @@ from torch import nn
 
 import neurocl.neurons as room
 from neurocl.neurons import (
+    DSRLIF,
     LIF,
     AdaptiveLIF,
     CurrentLIF,
@@ -45,6 +46,8 @@ FACTORIES = {
     "AdaptiveLIF": AdaptiveLIF,
     "ParametricLIF": ParametricLIF,
     "ParametricLIF like SpikingJelly": ParametricLIF.like_spikingjelly,
+    "DSRLIF": DSRLIF,
+    "DSRLIF, trainable": lambda: DSRLIF(trainable=True, tau_membrane_ms=5.0),
     "Izhikevich": Izhikevich,
     "Izhikevich, low-threshold": lambda: Izhikevich(pattern="low-threshold-spiking"),
     "Integrator": Integrator,
@@ -84,7 +87,7 @@ def same(ones, others):
 def test_every_exported_neuron_is_tested_here():
     tested = {type(make()).__name__ for make in FACTORIES.values()}
     assert tested == EXPORTED - {"Neuron"}
-    assert len(tested) == 7
+    assert len(tested) == 8
 
 
 @every_neuron
@@ -381,7 +384,9 @@ def test_a_hidden_state_of_another_batch_is_refused_with_the_way_out(make):
 
 
 @pytest.mark.parametrize("tau", [0.0, -1.0, math.nan, math.inf, "long", 1e-9, 1e20, True])
-@pytest.mark.parametrize("make", [LIF, CurrentLIF, AdaptiveLIF, ParametricLIF, Integrator], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "make", [LIF, CurrentLIF, AdaptiveLIF, ParametricLIF, DSRLIF, Integrator], ids=lambda c: c.__name__
+)
 def test_an_impossible_time_constant_is_refused(make, tau, as_installed):
     with pytest.raises(BadInput, match="tau_membrane_ms must"):
         make(tau_membrane_ms=tau)
@@ -436,6 +441,9 @@ def test_parameters_that_make_no_neuron_are_refused(options, message, as_install
         (lambda: AdaptiveLIF(strength=-0.1), "strength must"),
         (lambda: AdaptiveLIF(tau_adaptation_ms=0.0), "tau_adaptation_ms must"),
         (lambda: CurrentLIF(tau_synapse_ms=-2.0), "tau_synapse_ms must"),
+        (lambda: DSRLIF(threshold=0.0), "threshold must"),
+        (lambda: DSRLIF(fire_at=0.0), "fire_at must"),
+        (lambda: DSRLIF(rate_slope="papr"), "did you mean 'paper'"),
         (lambda: ParametricLIF(neurons=0), "neurons must"),
         (lambda: ParametricLIF(charge="divided"), "gain must be 'leak'"),
         (lambda: ParametricLIF(neurons=5)(torch.zeros(4, 2, 3)), "current must end in"),
