@@ -6,7 +6,7 @@ from torch import nn
 
 from neurocl.networks.coding import (
     MakeNeuron,
-    default_neuron,
+    TrainingMode,
     encoding_for,
     initial_weight_scale,
     neuron_for,
@@ -14,9 +14,11 @@ from neurocl.networks.coding import (
 )
 from neurocl.networks.encoding import Encoding
 from neurocl.networks.layers import Layer
-from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode, make_readout
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
+from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
-from neurocl.networks.synapses import Conv2d
+from neurocl.networks.synapses import Conv2d, feedback_options
+from neurocl.networks.training import check_training
 from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
@@ -31,15 +33,17 @@ class CNN(Network):
         shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
         channels: Channels of each convolution; each halves height and width, rounding down.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
-        neuron: Makes one layer's spiking neurons.
+        neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
         encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
-        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"mean"``, ``"count"``, or a :class:`Readout`; ``None`` means
+            ``"membrane"``, the weighted rate for ``training="dsr"``, and the mean for ``"ottt"``.
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of all weights.
         bias: Whether neurons and head have a bias.
         weight_scale: Standard deviation of a current for inputs of mean square 1; ``None`` means 1 for the
             first spiking layer, 1.5 for those behind it, and torch's 0.577 for rate units.
-        training: How weights get their gradient.
+        feedback: How errors go down through weights, see :mod:`neurocl.networks.propagation`.
+        training: How weights get their gradient, see :mod:`neurocl.networks.training`; rate coding has one way only.
     """
 
     def __init__(
@@ -48,23 +52,26 @@ class CNN(Network):
         *,
         channels: Sequence[int] = (16, 32),
         coding: Coding = "spiking",
-        neuron: MakeNeuron = default_neuron,
+        neuron: MakeNeuron | None = None,
         encoding: Encoding | None = None,
-        readout: ReadoutName | Readout = "membrane",
+        readout: ReadoutName | Readout | None = None,
         head: HeadName | MakeHead = "expanding",
         seed: int = 0,
         bias: bool = True,
         weight_scale: float | None = None,
+        feedback: Feedback = "transpose",
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
+        training = check_training(training, coding)
+        make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], image_shape(shape, halvings=len(channels))[0]
         with seeded(seed, "neurons"):
             for index, post in enumerate(channels):
                 check_count(f"channels[{index}]", post)
                 draws = generator(seed, "hidden", index)
-                scale = weight_scale or initial_weight_scale(coding, entry, layer=index)
-                synapse = Conv2d(pre, post, bias=bias, scale=scale, generator=draws)
+                ways = feedback_options(feedback, seed, index)
+                scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)
+                synapse = Conv2d(pre, post, bias=bias, scale=scale, generator=draws, **ways)
                 layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2)))
                 pre = post
             super().__init__(
@@ -72,12 +79,16 @@ class CNN(Network):
                 layers=layers,
                 features=flat_features(shape, pre, halvings=len(channels)),
                 encoding=entry,
-                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding, training), training=training),
                 head=head,
                 seed=seed,
                 bias=bias,
+                feedback=feedback,
                 training=training,
             )
+
+
+READOUTS_OF_HLOP: dict[str, ReadoutName] = {"surrogate": "weighted-rate", "dsr": "weighted-rate", "ottt": "mean"}
 
 
 class HLOPNet(Network):
@@ -89,12 +100,14 @@ class HLOPNet(Network):
     Args:
         shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
-        neuron: Makes one layer's spiking neurons.
+        neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
         encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps (the paper's 20).
-        readout: ``"weighted-rate"`` as in the paper, ``"membrane"``, ``"count"``, or a :class:`Readout`.
+        readout: ``"weighted-rate"``, ``"membrane"``, ``"mean"``, ``"count"``, or a :class:`Readout`; ``None`` means
+            ``"weighted-rate"`` as in the paper, and the mean for ``training="ottt"``.
         head: ``"multi"`` as in the paper, ``"single"``, ``"expanding"``, or a class of head.
         seed: Source of all weights.
-        training: How weights get their gradient.
+        feedback: How errors go down through weights, see :mod:`neurocl.networks.propagation`.
+        training: How weights get their gradient, see :mod:`neurocl.networks.training`; rate coding has one way only.
 
     Source:
         Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: the paper's neurons have
@@ -108,19 +121,22 @@ class HLOPNet(Network):
         shape: TaskShape,
         *,
         coding: Coding = "spiking",
-        neuron: MakeNeuron = default_neuron,
+        neuron: MakeNeuron | None = None,
         encoding: Encoding | None = None,
-        readout: ReadoutName | Readout = "weighted-rate",
+        readout: ReadoutName | Readout | None = None,
         head: HeadName | MakeHead = "multi",
         seed: int = 0,
+        feedback: Feedback = "transpose",
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
+        training = check_training(training, coding)
+        make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], image_shape(shape, halvings=3)[0]
         with seeded(seed, "neurons"):
             for index, post in enumerate((64, 128, 256)):
                 draws = generator(seed, "hidden", index)
-                synapse = Conv2d(pre, post, bias=False, generator=draws)
+                ways = feedback_options(feedback, seed, index)
+                synapse = Conv2d(pre, post, bias=False, generator=draws, **ways)
                 nn.init.kaiming_normal_(synapse.weight, mode="fan_out", nonlinearity="relu", generator=draws)
                 normalise = nn.BatchNorm2d(post)
                 nn.init.constant_(normalise.weight, 0.6 if coding == "spiking" else 1.0)
@@ -131,9 +147,15 @@ class HLOPNet(Network):
                 layers=layers,
                 features=flat_features(shape, pre, halvings=3),
                 encoding=entry,
-                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
+                readout=make_readout(
+                    readout or READOUTS_OF_HLOP[training],
+                    make_neuron,
+                    gain=readout_gain_for(coding, training),
+                    training=training,
+                ),
                 head=head,
                 seed=seed,
+                feedback=feedback,
                 training=training,
             )
 

@@ -5,14 +5,16 @@ takes the neuron and the encoding of its *spiking* form, and ``coding`` decides 
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from neurocl.networks.encoding import Direct, Encoding, Frames
 from neurocl.networks.synapses import TORCH_SCALE
-from neurocl.neurons import LIF, Neuron, Rate
+from neurocl.neurons import DSRLIF, LIF, Neuron, Rate
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.tasks import CODINGS, Coding, TaskShape
 
 MakeNeuron = Callable[[], Neuron]
+TrainingMode = Literal["surrogate", "ottt", "dsr"]
 
 # With default_neuron these fire 5 to 20 % of the time in every layer before training, on images from 0 to 1 (tested).
 SPIKE_SCALE = 1.5  # for the layers behind the first; that one's scale belongs to the encoding
@@ -27,27 +29,35 @@ def default_neuron() -> LIF:
     return LIF(tau_membrane_ms=4.5, dt_ms=1.0)
 
 
-def neuron_for(coding: Coding, spiking: MakeNeuron) -> MakeNeuron:
-    """Return ``spiking``, or the rate unit where ``coding`` is ``"rate"``."""
+def neuron_for(coding: Coding, spiking: MakeNeuron | None, training: TrainingMode = "surrogate") -> MakeNeuron:
+    """Return ``spiking``, by default what the training mode can train, or the rate unit for ``coding="rate"``."""
     check_name("coding", coding, CODINGS)
-    return spiking if coding == "spiking" else Rate
-
-
-def initial_weight_scale(coding: Coding, encoding: Encoding, *, layer: int) -> float:
-    """Return the standard deviation of a current for inputs of mean square 1, before training, for the n-th layer."""
     if coding == "rate":
+        return Rate
+    return spiking or (DSRLIF if training == "dsr" else default_neuron)
+
+
+def initial_weight_scale(
+    coding: Coding, encoding: Encoding, *, layer: int, training: TrainingMode = "surrogate"
+) -> float:
+    """Return the standard deviation of a current for inputs of mean square 1, before training, for the n-th layer.
+
+    Rates that are differentiated by rates pass through layers as rate units' do, whatever carries them.
+    """
+    if coding == "rate" or (training == "dsr" and layer > 0):
         return TORCH_SCALE
     return encoding.weight_scale if layer == 0 else SPIKE_SCALE
 
 
-def readout_gain_for(coding: Coding) -> float:
+def readout_gain_for(coding: Coding, training: TrainingMode = "surrogate") -> float:
     """Return the factor between firing rates and what the head multiplies.
 
     Rates around 0.1 need it: without, training drives them up until the scores are large enough. With 10 the
     784-400-400-10 network fires 14 % instead of 40 % after one epoch of MNIST, and classifies better (94.7 instead of
-    93.6 % after 20,000 images). Rate-coded networks stay what they are everywhere else.
+    93.6 % after 20,000 images). Rate-coded networks stay what they are everywhere else; where rates are differentiated
+    spikes carry an amplitude already, and online every step is read alone: 1, as in the papers.
     """
-    return 10.0 if coding == "spiking" else 1.0
+    return 10.0 if coding == "spiking" and training == "surrogate" else 1.0
 
 
 def encoding_for(coding: Coding, spiking: Encoding | None, shape: TaskShape) -> Encoding:

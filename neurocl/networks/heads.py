@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurocl.networks.propagation import Feedback
 from neurocl.networks.synapses import Linear
 from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.seeding import generator
@@ -47,12 +48,16 @@ class Head(nn.Module):
         num_classes: Size of the label space; heads that grow start without it.
         seed: Source of the weights.
         bias: Whether rows have a bias.
+        feedback: How errors go down to the features, see :mod:`neurocl.networks.propagation`.
     """
 
     tasks: Tensor
 
-    def __init__(self, features: int, *, num_classes: int, seed: int, bias: bool = True) -> None:
+    def __init__(
+        self, features: int, *, num_classes: int, seed: int, bias: bool = True, feedback: Feedback = "transpose"
+    ) -> None:
         super().__init__()
+        self.feedback: Feedback = feedback
         self.features = check_count("features", features)
         self.num_classes = check_count("num_classes", num_classes)
         self.seed = check_count("seed", seed, at_least=0)
@@ -79,8 +84,13 @@ class Head(nn.Module):
             raise BadInput(f"task_id must name a task that was begun; got {task_id!r}, known: {known}")
         return self._labels_of[task_id]
 
-    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False) -> Tensor:
-        """Return ``[..., columns]`` products of ``values [..., features]`` with the rows that ``task_id`` needs."""
+    def respond(
+        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
+    ) -> Tensor:
+        """Return ``[..., columns]`` products of ``values [..., features]`` with the rows that ``task_id`` needs.
+
+        ``learning`` may hold ``credit`` and ``observed`` rows, see :meth:`neurocl.networks.synapses.Linear.forward`.
+        """
         raise NotImplementedError
 
     def placed(self, scores: Float[Tensor, "batch column"], task_id: int | None = None) -> Float[Tensor, "batch label"]:
@@ -117,14 +127,18 @@ class Head(nn.Module):
 class SingleHead(Head):
     """One row a label of the whole label space, from the start."""
 
-    def __init__(self, features: int, *, num_classes: int, seed: int, bias: bool = True) -> None:
-        super().__init__(features, num_classes=num_classes, seed=seed, bias=bias)
-        self.linear = Linear(features, 0, bias=bias)
-        grow(self.linear, [initial_row(features, seed, label) for label in range(self._rows_at_start())])
+    def __init__(
+        self, features: int, *, num_classes: int, seed: int, bias: bool = True, feedback: Feedback = "transpose"
+    ) -> None:
+        super().__init__(features, num_classes=num_classes, seed=seed, bias=bias, feedback=feedback)
+        self.linear = Linear(features, 0, bias=bias, feedback=feedback)
+        self._grow_to(self._rows_at_start())
 
-    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False) -> Tensor:
+    def respond(
+        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
+    ) -> Tensor:
         """Return ``[..., labels]`` products of ``values [..., features]``."""
-        return self.linear.product(values, spikes=spikes)
+        return self.linear.product(values, spikes=spikes, **learning)
 
     def placed(self, scores: Float[Tensor, "batch column"], task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return ``scores``; labels that are not the task's hold minus infinity where ``task_id`` is given."""
@@ -148,6 +162,13 @@ class SingleHead(Head):
     def _rows_at_start(self) -> int:
         return self.num_classes
 
+    def _grow_to(self, rows: int) -> None:
+        there = self.linear.out_features
+        grow(self.linear, [initial_row(self.features, self.seed, label) for label in range(there, rows)])
+        if self.feedback == "alignment" and rows > there:  # drawn by label, as the rows are
+            drawn = [initial_row(self.features, self.seed, "feedback", label)[0] for label in range(rows)]
+            self.linear.feedback_weight = torch.stack(drawn).to(self.linear.weight)
+
 
 class ExpandingHead(SingleHead):
     """One row a label seen so far; grows when a task brings larger labels. Begins with no row at all."""
@@ -159,10 +180,6 @@ class ExpandingHead(SingleHead):
         wanted = max(task.classes, default=-1) + 1
         self._grow_to(wanted)
 
-    def _grow_to(self, rows: int) -> None:
-        there = self.linear.out_features
-        grow(self.linear, [initial_row(self.features, self.seed, label) for label in range(there, rows)])
-
     def _sizes_from(self, state: dict[str, Any], prefix: str) -> None:
         weight = state.get(f"{prefix}linear.weight")
         if weight is not None:
@@ -172,20 +189,26 @@ class ExpandingHead(SingleHead):
 class MultiHead(Head):
     """A linear layer of its own for every named task, over the labels of that task.
 
-    Without ``task_id`` every layer answers, and a label that several tasks share takes the largest score.
+    Without ``task_id`` every layer answers, and a label that several tasks share takes the largest score. Errors go
+    down by the weights themselves or by their signs; with ``feedback="alignment"`` too, by the weights themselves.
     """
 
     reference: Tensor
 
-    def __init__(self, features: int, *, num_classes: int, seed: int, bias: bool = True) -> None:
-        super().__init__(features, num_classes=num_classes, seed=seed, bias=bias)
+    def __init__(
+        self, features: int, *, num_classes: int, seed: int, bias: bool = True, feedback: Feedback = "transpose"
+    ) -> None:
+        feedback = "sign" if feedback == "sign" else "transpose"
+        super().__init__(features, num_classes=num_classes, seed=seed, bias=bias, feedback=feedback)
         self.linears = nn.ModuleDict()
         self.register_buffer("reference", torch.empty(0), persistent=False)  # device and dtype of layers to come
 
-    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False) -> Tensor:
+    def respond(
+        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
+    ) -> Tensor:
         """Return ``[..., columns]``: the task's labels, or those of all tasks in the order the tasks were begun."""
         names = self._names(task_id)
-        return torch.cat([self._linear(name).product(values, spikes=spikes) for name in names], dim=-1)
+        return torch.cat([self._linear(name).product(values, spikes=spikes, **learning) for name in names], dim=-1)
 
     def placed(self, scores: Float[Tensor, "batch column"], task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return scores by label; labels that no asked task has hold minus infinity."""
@@ -233,7 +256,7 @@ class MultiHead(Head):
     def _add(self, task_id: int, labels: Sequence[int]) -> None:
         name = str(task_id)
         if name not in self.linears:
-            self.linears[name] = Linear(self.features, 0, bias=self.bias).to(self.reference)
+            self.linears[name] = Linear(self.features, 0, bias=self.bias, feedback=self.feedback).to(self.reference)
         grow(self._linear(name), [initial_row(self.features, self.seed, "task", task_id, label) for label in labels])
 
     def _sizes_from(self, state: dict[str, Any], prefix: str) -> None:

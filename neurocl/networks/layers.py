@@ -1,13 +1,28 @@
-"""Layers over time: synapse, optional normalisation, neuron, optional pooling."""
+"""Layers over time: synapse, optional normalisation, neuron, optional pooling.
+
+A layer runs in three ways. Called, it takes a whole signal under autograd. :meth:`HiddenLayer.by_rates` takes a whole
+signal without a graph and differentiates rates (DSR); :meth:`HiddenLayer.step` takes one step and learns from
+eligibility traces (OTTT).
+"""
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from neurocl.networks.signal import LayerActivity, Signal
+from neurocl.kernels.weighted_rates import carried, rate_weights
+from neurocl.networks.signal import LayerActivity, Moment, Signal
 from neurocl.networks.synapses import Conv2d, Linear
-from neurocl.neurons import Neuron
+from neurocl.neurons import DSRLIF, Neuron
 from neurocl.primitives.checks import BadInput
+
+
+class OnlineState(NamedTuple):
+    """What a layer carries from step to step: the state of its neurons, and the trace of what it sends out."""
+
+    neuron: Any
+    trace: Tensor
 
 
 class HiddenLayer(nn.Module):
@@ -20,6 +35,14 @@ class HiddenLayer(nn.Module):
     def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
         """Return the layer's output signal and what its synapses did."""
         raise NotImplementedError
+
+    def by_rates(self, signal: Signal) -> Signal:
+        """Return the layer's output signal, whose credit has the derivative of rates by rates."""
+        raise BadInput(f"{type(self).__name__} cannot be trained by rates: use training='surrogate'")
+
+    def step(self, moment: Moment, state: OnlineState | None) -> tuple[Moment, OnlineState]:
+        """Return one step's output, with its eligibility trace, and the state, without its past's gradient."""
+        raise BadInput(f"{type(self).__name__} cannot be trained online: use training='surrogate'")
 
 
 class Layer(HiddenLayer):
@@ -54,6 +77,45 @@ class Layer(HiddenLayer):
         """Return the layer's output signal."""
         return self._pooled(self._response(signal))
 
+    def by_rates(self, signal: Signal) -> Signal:
+        """Return the layer's output signal, whose credit has the derivative of rates by rates.
+
+        Spikes over time are computed without a graph. The gradient takes B rows, the time mean of what came in; batch
+        statistics in training are another matter: their gradient differs from step to step, and takes T x B rows.
+        """
+        neuron = check_dsr(self.neuron)
+        if signal.constant:
+            current = self._normalised(self.synapse.transmit(signal)).values
+            response = neuron.respond(current, current, time_steps=signal.time_steps)
+        else:
+            mean, rate = rates_of(signal, neuron.keep)
+            if isinstance(self.synapse, Linear):
+                mean, rate = mean.flatten(1), rate.flatten(1)
+            by_batch = self.normalise is not None and self.normalise.training
+            run = self._current_of_batch if by_batch else self._current_and_credit
+            current, credit, scale = run(signal, mean, rate)
+            response = neuron.respond(current, credit, scale=scale)
+        return self._pooled(self._sent(response.spikes, credit=response.credit, rate=response.rate))
+
+    def step(self, moment: Moment, state: OnlineState | None) -> tuple[Moment, OnlineState]:
+        r"""Return one step's output, with its eligibility trace, and the state, without its past's gradient.
+
+        The trace of what is sent out is :math:`a_t = keep\,a_{t-1} + s_t`; normalisation sees the B rows of the step.
+        """
+        moment = moment.flat() if isinstance(self.synapse, Linear) else moment
+        spikes = {"spikes": True} if isinstance(self.synapse, Linear) and moment.are_spikes else {}
+        current = self.synapse(moment.values, **spikes, **moment.learning())
+        current = self._normalised(Signal(values=current, time_steps=1, constant=True)).values
+        output, after = self.neuron.step(current, None if state is None else state.neuron)
+        signal = self._pooled(self._sent(output.unsqueeze(0)))
+        values, per_unit = signal.values.squeeze(0), signal.spikes_per_unit
+        if signal.amplitude != 1:
+            values, per_unit = values * signal.amplitude, None
+        trace = values.detach()
+        if state is not None:
+            trace = state.trace * kept(self.neuron) + trace
+        return Moment(values=values, spikes_per_unit=per_unit, trace=trace), OnlineState(detached(after), trace)
+
     def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
         """Return the layer's output signal and what its synapse did; ``post`` is the output before pooling."""
         response = self._response(signal)
@@ -75,25 +137,102 @@ class Layer(HiddenLayer):
             values, _ = self.neuron.constant(current.values, current.time_steps)
         else:
             values, _ = self.neuron(current.values)
-        return Signal(values=values, time_steps=signal.time_steps, spikes_per_unit=1.0 if self.neuron.spiking else None)
+        return self._sent(values)
+
+    def _sent(self, values: Tensor, *, credit: Tensor | None = None, rate: Tensor | None = None) -> Signal:
+        """Return what the neurons put out as a signal."""
+        return Signal(
+            values=values,
+            time_steps=len(values),
+            spikes_per_unit=1.0 if self.neuron.spiking else None,
+            amplitude=self.neuron.amplitude,
+            credit=credit,
+            rate=rate,
+        )
+
+    def _current_and_credit(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return current over time, up to a factor, its time mean with gradient, and the factor."""
+        bias, scale = self.synapse.bias, signal.amplitude
+        with torch.no_grad():
+            if isinstance(self.synapse, Linear) and self.normalise is None:
+                current = self.synapse.product(signal.values.flatten(2), spikes=signal.are_spikes)
+                if bias is not None and scale != 1:  # which the factor must not change
+                    current += (1 / scale - 1) * bias
+            else:
+                current, scale = self._normalised(self.synapse.transmit(signal)).values, 1.0
+        credit = Signal(values=self.synapse(mean, observed=rate), time_steps=1, constant=True)
+        return current, self._normalised(credit).values, scale
+
+    def _current_of_batch(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
+        """Return the same where normalisation takes batch statistics: the gradient then runs through every step."""
+        values = signal.values.flatten(2) if isinstance(self.synapse, Linear) else signal.values
+        rows = carried(values * signal.amplitude, mean).flatten(0, 1)
+        current = self.synapse(rows, observed=rate).unflatten(0, values.shape[:2])
+        current = self._normalised(Signal(values=current, time_steps=signal.time_steps)).values
+        return current, current.mean(0), 1.0
 
     def _pooled(self, signal: Signal) -> Signal:
         """Return ``signal`` as it leaves the layer: pooled where the layer pools."""
         if self.pool is None:
             return signal
+        if isinstance(self.pool, nn.MaxPool2d) and signal.credit is not None:
+            return self._largest(signal, signal.credit, self.pool)
         values = self.pool(signal.values.flatten(0, 1)).unflatten(0, signal.values.shape[:2])
         if signal.spikes_per_unit is None or isinstance(self.pool, nn.MaxPool2d):
             return replace(signal, values=values)
         side = self.pool.kernel_size
         area = side * side if isinstance(side, int) else side[0] * side[1]
-        return replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area)
+        signal = replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area)
+        if signal.credit is None or signal.rate is None:
+            return signal
+        return replace(signal, credit=self.pool(signal.credit), rate=self.pool(signal.rate))
+
+    def _largest(self, signal: Signal, credit: Tensor, pool: nn.MaxPool2d) -> Signal:
+        """Return a pooled signal where the largest spike wins: who won differs from step to step, and so do the paths.
+
+        An error of the outgoing time mean is split equally over the steps.
+        """
+        rows = carried(signal.values, credit / signal.amplitude).flatten(0, 1)
+        values = pool(rows).unflatten(0, signal.values.shape[:2])
+        pooled = replace(signal, values=values.detach(), credit=None, rate=None)
+        _, rate = rates_of(pooled, check_dsr(self.neuron).keep)
+        return replace(pooled, credit=values.mean(0) * signal.amplitude, rate=rate)
 
     def _normalised(self, current: Signal) -> Signal:
         """Normalise over time and batch as one axis."""
         if self.normalise is None:
             return current
         rows = current.values if current.constant else current.values.flatten(0, 1)
-        if self.training and rows.numel() == rows.shape[1]:
+        if self.normalise.training and rows.numel() == rows.shape[1]:
             raise BadInput("batch normalisation cannot train on a single value a channel: use a batch of at least 2")
         rows = self.normalise(rows)
         return replace(current, values=rows if current.constant else rows.unflatten(0, current.values.shape[:2]))
+
+
+def rates_of(signal: Signal, keep: float) -> tuple[Tensor, Tensor]:
+    """Return the signal's credit and weighted rate; those of an input over time are made here."""
+    if signal.credit is not None and signal.rate is not None:
+        return signal.credit, signal.rate
+    shares = torch.tensor(rate_weights(keep, signal.time_steps)).to(signal.values)
+    rate = torch.tensordot(shares, signal.values, 1)
+    return signal.values.mean(0) * signal.amplitude, rate * signal.amplitude
+
+
+def detached(state: Any) -> Any:
+    """Return a neuron's state without its gradient."""
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else state.detach()
+    return type(state)(*(value.detach() for value in state))
+
+
+def kept(neuron: nn.Module | None) -> float | Tensor:
+    """Return the share of an eligibility trace left after one step: what the neurons keep of their membranes."""
+    keep: Any = getattr(neuron, "keep", 0.0)
+    return keep.detach() if isinstance(keep, Tensor) else keep
+
+
+def check_dsr(neuron: Neuron) -> DSRLIF:
+    """Return ``neuron`` if its rates have a derivative."""
+    if not isinstance(neuron, DSRLIF):
+        raise BadInput(f"neuron must be DSRLIF for training='dsr'; got {type(neuron).__name__}")
+    return neuron

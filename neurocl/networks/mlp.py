@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from neurocl.networks.coding import (
     MakeNeuron,
-    default_neuron,
+    TrainingMode,
     encoding_for,
     initial_weight_scale,
     neuron_for,
@@ -12,9 +12,11 @@ from neurocl.networks.coding import (
 )
 from neurocl.networks.encoding import Encoding
 from neurocl.networks.layers import Layer
-from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode, make_readout
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
+from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
-from neurocl.networks.synapses import Linear
+from neurocl.networks.synapses import Linear, feedback_options
+from neurocl.networks.training import check_training
 from neurocl.primitives.checks import check_count
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
@@ -27,15 +29,17 @@ class MLP(Network):
         shape: What the inputs are.
         hidden: Width of each hidden layer.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
-        neuron: Makes one layer's spiking neurons.
+        neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
         encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
-        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"mean"``, ``"count"``, or a :class:`Readout`; ``None`` means
+            ``"membrane"``, the weighted rate for ``training="dsr"``, and the mean for ``"ottt"``.
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of all weights.
         bias: Whether neurons and head have a bias.
         weight_scale: Standard deviation of a hidden current for inputs of mean square 1; ``None`` means 1 for
             the first spiking layer, 1.5 for those behind it, and torch's 0.577 for rate units.
-        training: How weights get their gradient.
+        feedback: How errors go down through weights, see :mod:`neurocl.networks.propagation`.
+        training: How weights get their gradient, see :mod:`neurocl.networks.training`; rate coding has one way only.
     """
 
     def __init__(
@@ -44,32 +48,36 @@ class MLP(Network):
         *,
         hidden: Sequence[int] = (400, 400),
         coding: Coding = "spiking",
-        neuron: MakeNeuron = default_neuron,
+        neuron: MakeNeuron | None = None,
         encoding: Encoding | None = None,
-        readout: ReadoutName | Readout = "membrane",
+        readout: ReadoutName | Readout | None = None,
         head: HeadName | MakeHead = "expanding",
         seed: int = 0,
         bias: bool = True,
         weight_scale: float | None = None,
+        feedback: Feedback = "transpose",
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
+        training = check_training(training, coding)
+        make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], shape.features
         with seeded(seed, "neurons"):
             for index, post in enumerate(hidden):
                 check_count(f"hidden[{index}]", post)
                 draws = generator(seed, "hidden", index)
-                scale = weight_scale or initial_weight_scale(coding, entry, layer=index)
-                layers.append(Layer(Linear(pre, post, bias=bias, scale=scale, generator=draws), make_neuron()))
+                ways = feedback_options(feedback, seed, index)
+                scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)
+                layers.append(Layer(Linear(pre, post, bias=bias, scale=scale, generator=draws, **ways), make_neuron()))
                 pre = post
             super().__init__(
                 shape,
                 layers=layers,
                 features=pre,
                 encoding=entry,
-                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding, training), training=training),
                 head=head,
                 seed=seed,
                 bias=bias,
+                feedback=feedback,
                 training=training,
             )

@@ -2,26 +2,29 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurocl.networks.coding import MakeNeuron
+from neurocl.networks.coding import MakeNeuron, TrainingMode
 from neurocl.networks.encoding import Encoding, Poisson
 from neurocl.networks.heads import HEADS, Head
-from neurocl.networks.layers import HiddenLayer
+from neurocl.networks.layers import HiddenLayer, OnlineState, kept
+from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
+from neurocl.networks.training import check_parts, moments
+from neurocl.neurons import Neuron
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.tasks import Task, TaskShape
 
-TrainingMode = Literal["surrogate", "ottt", "dsr"]
-ReadoutName = Literal["count", "membrane", "weighted-rate"]
+ReadoutName = Literal["count", "membrane", "weighted-rate", "mean"]
 HeadName = Literal["single", "expanding", "multi"]
 MakeHead = Callable[..., Head]
+DEFAULT_READOUTS: dict[TrainingMode, ReadoutName] = {"surrogate": "membrane", "dsr": "weighted-rate", "ottt": "mean"}
 
 
 class Network(nn.Module):
@@ -39,7 +42,9 @@ class Network(nn.Module):
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of the head's weights.
         bias: Whether the head's rows have a bias.
-        training: How weights get their gradient: ``"surrogate"`` is backpropagation through time with surrogate slopes.
+        feedback: How errors go down through the head, see :mod:`neurocl.networks.propagation`.
+        training: How weights get their gradient, see :mod:`neurocl.networks.training`. With ``"dsr"`` a call under
+            gradients differentiates rates; with ``"ottt"`` learning goes by :meth:`scores_over_time`.
     """
 
     def __init__(
@@ -53,17 +58,21 @@ class Network(nn.Module):
         head: HeadName | MakeHead,
         seed: int,
         bias: bool = True,
+        feedback: Feedback = "transpose",
         training: TrainingMode = "surrogate",
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.training_mode = check_training(training)
+        neurons = [part for layer in layers for part in layer.children() if isinstance(part, Neuron)]
+        self.training_mode = check_parts(training, neurons, readout)
         self.encoding = encoding
         self.layers = nn.ModuleList(layers)
         self.readout = readout
         make_head = HEADS[check_name("head", head, HEADS)] if isinstance(head, str) else head
-        self.head = make_head(features, num_classes=shape.num_classes, seed=seed, bias=bias)
+        ways = {} if feedback == "transpose" else {"feedback": feedback}
+        self.head = make_head(features, num_classes=shape.num_classes, seed=seed, bias=bias, **ways)
         self._exact = False
+        self.register_load_state_dict_pre_hook(_freeze_before_loading)
 
     def forward(self, inputs: Tensor, task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return scores ``[B, labels]``; labels outside the task hold minus infinity where ``task_id`` names one.
@@ -95,6 +104,59 @@ class Network(nn.Module):
                 seen += of_layer
             seen.append(self._head_activity(signal))
             return seen
+
+    def scores_over_time(
+        self, inputs: Tensor, task_id: int | None = None
+    ) -> Iterator[tuple[float, Float[Tensor, "batch label"]]]:
+        r"""Yield every step's weight in the readout and its scores; the scores' weighted sum is what a call returns.
+
+        The gradient of a step's scores ends at the membranes of the step before; weights pair it with the eligibility
+        trace of their input, :math:`a_t = keep\,a_{t-1} + s_t`, the first layer with a constant input as it is. Send
+        each step's loss back before asking for the next: nothing then outlives its step but membranes and traces.
+
+        Source:
+            Xiao et al. 2022, Online training through time, NeurIPS.
+        """
+        layers, gain = self._hidden_layers(), self.readout.gain
+        signal = self.encoding.signal(self._checked(inputs))
+        states: list[OnlineState | None] = [None] * len(layers)
+        entering = moments(signal, kept(getattr(layers[0], "neuron", None) if layers else None))
+        for share, moment in zip(self.readout.weights(signal.time_steps), entering, strict=True):
+            for place, layer in enumerate(layers):
+                moment, states[place] = layer.step(moment, states[place])
+            read = moment.flat().times(gain)
+            columns = self.head.respond(read.values, task_id, spikes=read.are_spikes, **read.learning())
+            yield share, self.head.placed(columns, task_id)
+
+    def train(self, mode: bool = True) -> "Network":
+        """Put the network into training or evaluation mode; frozen normalisation stays in evaluation."""
+        super().train(mode)
+        if self.normalisation_frozen:
+            for part in self._normalisations():
+                part.eval()
+        return self
+
+    def freeze_normalisation(self) -> None:
+        """Keep statistics, gains and shifts of normalisation, and neurons' thresholds, as they are from now on.
+
+        Normalisation stays in evaluation mode whatever :meth:`train` says, and none of these parameters needs a
+        gradient. Part of the state dict: a network that takes this one's state is frozen too.
+        """
+        if not self.normalisation_frozen:
+            self.register_buffer("frozen", torch.tensor(True, device=next(self.parameters()).device))
+        for part in self._normalisations():
+            part.eval().requires_grad_(False)
+        for name, parameter in self.layers.named_parameters():
+            if name.endswith("neuron.threshold"):
+                parameter.requires_grad_(False)
+
+    @property
+    def normalisation_frozen(self) -> bool:
+        """Whether :meth:`freeze_normalisation` was called."""
+        return "frozen" in self._buffers
+
+    def _normalisations(self) -> list[nn.Module]:
+        return [part for part in self.modules() if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d)]
 
     def begin_task(self, task: Task) -> None:
         """Make room in the head for the labels of ``task``."""
@@ -132,8 +194,9 @@ class Network(nn.Module):
     def _hidden(self, inputs: Tensor) -> Signal:
         """Return the signal behind the last hidden layer."""
         signal = self.encoding.signal(self._checked(inputs))
+        by_rates = self.training_mode == "dsr" and torch.is_grad_enabled()
         for layer in self._hidden_layers():
-            signal = layer(signal)
+            signal = layer.by_rates(signal) if by_rates else layer(signal)
         return signal
 
     def _hidden_layers(self) -> list[HiddenLayer]:
@@ -183,22 +246,31 @@ class Network(nn.Module):
         return next(self.parameters()).dtype
 
 
-def check_training(training: str) -> TrainingMode:
-    """Return ``training`` if weights can be trained so."""
-    check_name("training mode", training, get_args(TrainingMode))
-    if training != "surrogate":
-        raise BadInput(f"training mode {training!r} is planned and not there yet: use 'surrogate'")
-    return "surrogate"
+def make_readout(
+    readout: ReadoutName | Readout | None, neuron: MakeNeuron, *, gain: float, training: TrainingMode = "surrogate"
+) -> Readout:
+    """Return the readout of that name: ``neuron`` makes the output neurons of ``"count"``, ``gain`` is the others'.
 
-
-def make_readout(readout: ReadoutName | Readout, neuron: MakeNeuron, *, gain: float) -> Readout:
-    """Return the readout of that name: ``neuron`` makes the output neurons of ``"count"``, ``gain`` is the others'."""
+    ``None`` means the training mode's own: the membrane, the weighted rate for DSR, the plain mean for OTTT.
+    """
     if isinstance(readout, Readout):
         return readout
-    check_name("readout", readout, get_args(ReadoutName))
-    if readout == "count":
+    name = DEFAULT_READOUTS[training] if readout is None else readout
+    check_name("readout", name, get_args(ReadoutName))
+    if name == "count":
         return Count(neuron)
-    return Membrane(gain=gain) if readout == "membrane" else WeightedRate(gain=gain)
+    kinds: dict[str, type[Readout]] = {"membrane": Membrane, "weighted-rate": WeightedRate, "mean": Readout}
+    return kinds[name](gain=gain)
+
+
+def _freeze_before_loading(network: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Freeze normalisation where the state says so, before ``nn.Module`` looks for the flag."""
+    if not isinstance(network, Network):
+        return
+    if f"{prefix}frozen" in state_dict:
+        network.freeze_normalisation()
+    elif network.normalisation_frozen:
+        state_dict[f"{prefix}frozen"] = torch.tensor(True)
 
 
 @contextmanager

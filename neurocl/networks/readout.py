@@ -20,7 +20,7 @@ from neurocl.primitives.time_constants import decay_factor
 
 
 class Readout(nn.Module):
-    """Contract: what the head reads (:meth:`features`), and the scores it gives (:meth:`forward`).
+    """Contract: what the head reads (:meth:`features`), and the scores it gives (:meth:`forward`); itself a plain mean.
 
     Args:
         gain: Factor between the features and what the head multiplies; larger lets sparse activity make large scores.
@@ -35,15 +35,29 @@ class Readout(nn.Module):
         return [1.0 / time_steps] * time_steps
 
     def features(self, signal: Signal) -> Float[Tensor, "batch feature"]:
-        """Return the activity averaged over time by :meth:`weights`."""
-        values = signal.values.flatten(2)
-        if values.shape[0] == 1:
-            return values.squeeze(0)
+        """Return the activity averaged over time by :meth:`weights`, times its amplitude.
+
+        Where rates are differentiated, the gradient goes to the signal's credit as it is, as the weights sum to 1.
+        """
+        if signal.credit is None:
+            return self._average(signal)
+        with torch.no_grad():
+            average = self._average(signal)
+        credit = signal.credit.flatten(1)
+        return average + (credit - credit.detach())
+
+    def _average(self, signal: Signal) -> Tensor:
+        """Return the weighted average itself."""
+        values, amplitude = signal.values.flatten(2), signal.amplitude
         shares = self.weights(values.shape[0])
-        if len(set(shares)) == 1:  # the gradient of a plain mean is one slice seen T times, not T slices written
-            return values.mean(0)
-        weights = torch.tensor(shares, dtype=values.dtype, device=values.device)
-        return (weights @ values.flatten(1)).unflatten(0, values.shape[1:])
+        if values.shape[0] == 1:
+            average = values.squeeze(0)
+        elif len(set(shares)) == 1:  # the gradient of a plain mean is one slice seen T times, not T slices written
+            average = values.mean(0)
+        else:
+            weights = torch.tensor(shares, dtype=values.dtype, device=values.device)
+            average = (weights @ values.flatten(1)).unflatten(0, values.shape[1:])
+        return average if amplitude == 1 else average * amplitude
 
     def forward(self, signal: Signal, head: Head, task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return scores, one column a label."""
@@ -123,6 +137,9 @@ class Count(Readout):
 
     def output(self, signal: Signal, head: Head, task_id: int | None = None) -> Float[Tensor, "time batch column"]:
         """Return the spikes of the output neurons."""
-        current = head.respond(signal.values.flatten(2), task_id, spikes=signal.are_spikes)
+        values = signal.values.flatten(2)
+        if signal.amplitude != 1:
+            values = values * signal.amplitude
+        current = head.respond(values, task_id, spikes=signal.are_spikes and signal.amplitude == 1)
         spikes, _ = self.neuron(current)
         return spikes

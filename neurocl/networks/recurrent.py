@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neurocl.networks.coding import (
     MakeNeuron,
-    default_neuron,
+    TrainingMode,
     encoding_for,
     initial_weight_scale,
     neuron_for,
@@ -15,12 +15,13 @@ from neurocl.networks.coding import (
 )
 from neurocl.networks.encoding import Encoding
 from neurocl.networks.layers import HiddenLayer
-from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, TrainingMode, make_readout
+from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
 from neurocl.networks.readout import Readout
 from neurocl.networks.signal import LayerActivity, Signal
-from neurocl.networks.synapses import Linear
+from neurocl.networks.synapses import Linear, amplified
+from neurocl.networks.training import check_training
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -53,7 +54,12 @@ class RecurrentLayer(HiddenLayer):
             output, state = self.neuron.step(total, state)
             outputs.append(output)
         spikes_per_unit = 1.0 if self.neuron.spiking else None
-        return Signal(values=torch.stack(outputs), time_steps=drive.time_steps, spikes_per_unit=spikes_per_unit)
+        return Signal(
+            values=torch.stack(outputs),
+            time_steps=drive.time_steps,
+            spikes_per_unit=spikes_per_unit,
+            amplitude=self.neuron.amplitude,
+        )
 
     def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
         """Return the layer's output signal and what its two synapses did."""
@@ -78,7 +84,8 @@ class RecurrentLayer(HiddenLayer):
         return out, [own, lateral]
 
     def _lateral_current(self, output: Tensor) -> Tensor:
-        return self.lateral.product(output, spikes=self.neuron.spiking)
+        current = self.lateral.product(output, spikes=self.neuron.spiking)
+        return amplified(current, self.neuron.amplitude, self.lateral.bias)
 
 
 class Recurrent(Network):
@@ -91,16 +98,17 @@ class Recurrent(Network):
         shape: What the inputs are.
         hidden: Width of each hidden layer.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units.
-        neuron: Makes one layer's spiking neurons.
+        neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
         encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
-        readout: ``"membrane"``, ``"weighted-rate"``, ``"count"``, or a :class:`Readout`.
+        readout: ``"membrane"``, ``"weighted-rate"``, ``"mean"``, ``"count"``, or a :class:`Readout`; ``None`` means
+            ``"membrane"``.
         head: ``"single"``, ``"expanding"``, ``"multi"``, or a class of head.
         seed: Source of all weights.
         bias: Whether neurons and head have a bias.
         weight_scale: Standard deviation of a hidden current for inputs of mean square 1; ``None`` means 1 for
             the first spiking layer, 1.5 for those behind it, and torch's 0.577 for rate units.
         lateral_scale: The same for the lateral weights.
-        training: How weights get their gradient.
+        training: How weights get their gradient, ``"surrogate"`` only, rate-coded apart.
     """
 
     def __init__(
@@ -109,9 +117,9 @@ class Recurrent(Network):
         *,
         hidden: Sequence[int] = (256,),
         coding: Coding = "spiking",
-        neuron: MakeNeuron = default_neuron,
+        neuron: MakeNeuron | None = None,
         encoding: Encoding | None = None,
-        readout: ReadoutName | Readout = "membrane",
+        readout: ReadoutName | Readout | None = None,
         head: HeadName | MakeHead = "expanding",
         seed: int = 0,
         bias: bool = True,
@@ -119,7 +127,12 @@ class Recurrent(Network):
         lateral_scale: float = 0.5,
         training: TrainingMode = "surrogate",
     ) -> None:
-        make_neuron, entry = neuron_for(coding, neuron), encoding_for(coding, encoding, shape)
+        if check_training(training, coding) != "surrogate":
+            raise BadInput(
+                f"training must be 'surrogate' for Recurrent, whose lateral weights act over time; got {training!r}: "
+                "use MLP, CNN or HLOPNet"
+            )
+        make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], shape.features
         with seeded(seed, "neurons"):
             for index, post in enumerate(hidden):
@@ -135,9 +148,8 @@ class Recurrent(Network):
                 layers=layers,
                 features=pre,
                 encoding=entry,
-                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding)),
+                readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding, training)),
                 head=head,
                 seed=seed,
                 bias=bias,
-                training=training,
             )

@@ -5,6 +5,7 @@ Axes: time, batch, then neuron (or channel, height, width). A signal that is the
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,12 +20,19 @@ class Signal:
         constant: Whether ``values`` holds one step that stands for all of them.
         spikes_per_unit: Number of spikes that a value of 1 stands for: 1 for spikes, 4 behind 2 x 2 average pooling of
             spikes, ``None`` for analogue values.
+        amplitude: What a value of 1 carries into the next layer: 1 but for neurons whose spikes are worth a rate.
+        credit: ``[B, ...]`` time mean of values times amplitude, with gradient, where rates are differentiated
+            (``training="dsr"``); the gradient of everything that ``values`` drive goes through it.
+        rate: ``[B, ...]`` weighted firing rate times amplitude, where there is a credit.
     """
 
     values: Tensor
     time_steps: int
     constant: bool = False
     spikes_per_unit: float | None = None
+    amplitude: float = 1.0
+    credit: Tensor | None = None
+    rate: Tensor | None = None
 
     @property
     def are_spikes(self) -> bool:
@@ -34,6 +42,44 @@ class Signal:
     def recorded(self) -> Float[Tensor, "time batch ..."]:
         """Return the values with a time axis: length T, or 1 where the signal is constant."""
         return self.values.unsqueeze(0) if self.constant else self.values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One step of a signal, where learning goes forward in time (``training="ottt"``).
+
+    Attributes:
+        values: ``[B, ...]`` what goes into the next layer, amplitude included.
+        spikes_per_unit: As in :class:`Signal`.
+        trace: ``[B, ...]`` the values' eligibility trace, which their weights' gradient is paired with; ``None`` for an
+            input that is the same at every step, which stands for itself.
+    """
+
+    values: Tensor
+    spikes_per_unit: float | None = None
+    trace: Tensor | None = None
+
+    @property
+    def are_spikes(self) -> bool:
+        """Whether every value is 0 or 1."""
+        return self.spikes_per_unit == 1.0
+
+    def flat(self) -> "Moment":
+        """Return the moment with all axes behind the batch taken as one."""
+        trace = None if self.trace is None else self.trace.flatten(1)
+        return Moment(values=self.values.flatten(1), spikes_per_unit=self.spikes_per_unit, trace=trace)
+
+    def times(self, gain: float) -> "Moment":
+        """Return the moment with values and trace scaled."""
+        if gain == 1:
+            return self
+        return Moment(values=self.values * gain, trace=None if self.trace is None else self.trace * gain)
+
+    def learning(self) -> dict[str, Tensor]:
+        """Return the keywords of a synapse that say what to learn from: ``credit``, and ``observed`` rows."""
+        if self.trace is None:
+            return {}
+        return {"credit": self.trace, "observed": torch.cat([self.values.detach(), self.trace])}
 
 
 @dataclass(frozen=True, kw_only=True)

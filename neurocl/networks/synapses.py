@@ -7,8 +7,7 @@ those, works on them: every product is a call of the module, which forward hooks
 """
 
 import math
-from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from neurocl.kernels.event_product import event_linear
 from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, layout_of, send_down, sign_weight
 from neurocl.networks.signal import Signal
 from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.seeding import generator as seeded_generator
 
 TORCH_SCALE = 1.0 / math.sqrt(3.0)  # what nn.Linear's own uniform initialisation amounts to
 
@@ -42,6 +42,13 @@ def uniform_weights(shape: torch.Size, *, scale: float, generator: torch.Generat
     """Return weights ``[post, pre, ...]`` as :func:`initialise` draws them."""
     bound = math.sqrt(3.0 / max(math.prod(shape[1:]), 1)) * scale
     return torch.rand(shape, generator=generator).mul_(2 * bound).sub_(bound)
+
+
+def feedback_options(feedback: Feedback, seed: int, layer: int) -> dict[str, Any]:
+    """Return the keywords of a hidden layer's synapse that decide its way down."""
+    if feedback != "alignment":
+        return {"feedback": feedback}
+    return {"feedback": feedback, "feedback_generator": seeded_generator(seed, "feedback", layer)}
 
 
 def set_feedback(synapse: "Linear | Conv2d", feedback: str, *, scale: float, generator: torch.Generator | None) -> None:
@@ -128,14 +135,15 @@ class Linear(nn.Linear):
         """Return the weights ``[post, pre]`` that an error is multiplied by on its way down."""
         return backward_weight_of(self)
 
-    def product(self, values: Tensor, *, spikes: bool) -> Tensor:
+    def product(self, values: Tensor, *, spikes: bool, **learning: Tensor) -> Tensor:
         """Return the product over the last axis, event by event where ``spikes`` says that values are 0 or 1."""
-        return self(values, spikes=True) if spikes else self(values)
+        return self(values, spikes=True, **learning) if spikes else self(values, **learning)
 
     def transmit(self, signal: Signal) -> Signal:
         """Return the current that ``signal`` drives; axes after the batch are taken as one."""
         values = signal.values.flatten(1 if signal.constant else 2)
-        return replace(signal, values=self.product(values, spikes=signal.are_spikes), spikes_per_unit=None)
+        current = amplified(self.product(values, spikes=signal.are_spikes), signal.amplitude, self.bias)
+        return Signal(values=current, time_steps=signal.time_steps, constant=signal.constant)
 
     def _multiplied(self, values: Tensor, spikes: bool) -> Tensor:
         """Return the product itself."""
@@ -204,10 +212,20 @@ class Conv2d(nn.Conv2d):
 
     def transmit(self, signal: Signal) -> Signal:
         """Return the current that ``signal`` drives; time and batch run as one axis through the convolution."""
-        if signal.constant:
-            return replace(signal, values=self(signal.values), spikes_per_unit=None)
-        rows = self(signal.values.flatten(0, 1))
-        return replace(signal, values=rows.unflatten(0, signal.values.shape[:2]), spikes_per_unit=None)
+        current = self(signal.values if signal.constant else signal.values.flatten(0, 1))
+        bias = None if self.bias is None else self.bias.view(-1, 1, 1)
+        current = amplified(current, signal.amplitude, bias)
+        if not signal.constant:
+            current = current.unflatten(0, signal.values.shape[:2])
+        return Signal(values=current, time_steps=signal.time_steps, constant=signal.constant)
+
+
+def amplified(current: Tensor, amplitude: float, bias: Tensor | None) -> Tensor:
+    """Return the current for values that carry ``amplitude``; the bias, which is in it, counts once."""
+    if amplitude == 1:
+        return current
+    current = current * amplitude
+    return current if bias is None else current + (1 - amplitude) * bias
 
 
 def check_rows(credit: Tensor | None, values: Tensor) -> None:

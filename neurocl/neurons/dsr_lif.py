@@ -11,7 +11,7 @@ from neurocl.kernels.weighted_rates import rate_response, rate_weights, subtract
 from neurocl.neurons.firing import DEFAULT_SURROGATE, AnySurrogate, checked_surrogate
 from neurocl.neurons.leak import keep_of
 from neurocl.neurons.neuron import Neuron
-from neurocl.primitives.checks import BadInput, check_name, check_number
+from neurocl.primitives.checks import check_name, check_number
 from neurocl.primitives.surrogates import Surrogate
 
 FLOOR = 0.0005  # of a trainable threshold, as in the paper's code
@@ -198,13 +198,3 @@ class DSRLIF(Neuron):
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""
         return f"keep={self.keep:g}, threshold={self._threshold():g}, amplitude={self.amplitude:g}"
-
-
-def check_dsr(neuron: Neuron) -> DSRLIF:
-    """Return ``neuron`` if it can be trained by rates."""
-    if not isinstance(neuron, DSRLIF):
-        raise BadInput(
-            f"training='dsr' needs neurons whose rates have a derivative; got {type(neuron).__name__}: "
-            "give neuron=DSRLIF, or none at all"
-        )
-    return neuron
