@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -15,7 +15,7 @@ from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.seeding import derive
 
 ByTask = int | Sequence[int]
-Rows = ByTask | Mapping[str, ByTask] | Literal["explained-variance"]
+Rows = ByTask | Mapping[str, ByTask] | str  # the only string is "explained-variance"
 
 
 @dataclass(frozen=True, kw_only=True)
