@@ -94,7 +94,8 @@ class GradientLearner:
     """Learns each batch by one step of gradient descent on a sum of loss terms.
 
     A network with ``training="ottt"`` is asked for its scores moment by moment; each moment's losses are sent back
-    before the next begins, and the step is made once they all were.
+    before the next begins, and the step is made once they all were. Terms that ask the network again, as replay does,
+    get the gradient of backpropagation through time there.
 
     Args:
         network: ``network(inputs, task_id) -> scores``, with ``begin_task`` (see :mod:`neurocl.networks.network`).
