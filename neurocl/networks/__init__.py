@@ -9,7 +9,7 @@ from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
 from neurocl.networks.feature_maps import FeatureMap, PatchFeatures, RandomFeatures
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
 from neurocl.networks.mlp import MLP
-from neurocl.networks.network import Network, evaluating
+from neurocl.networks.network import HeadName, Network, evaluating
 from neurocl.networks.operations import Operations, count_operations
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.recurrent import Recurrent
@@ -27,6 +27,7 @@ __all__ = [
     "FeatureMap",
     "Frames",
     "HLOPNet",
+    "HeadName",
     "Head",
     "Latency",
     "LayerActivity",

@@ -94,6 +94,18 @@ class Network(nn.Module):
         """
         return self.readout.features(self._hidden(inputs))
 
+    def hidden_features(self, inputs: Tensor) -> Float[Tensor, "batch feature"]:
+        """Return every hidden layer's activity, averaged over time by the readout's weights, one after another.
+
+        In evaluation mode and without gradients; layers of maps are flattened.
+        """
+        with torch.no_grad(), evaluating(self):
+            signal, found = self.encoding.signal(self._checked(inputs)), []
+            for layer in self._hidden_layers():
+                signal = layer(signal)
+                found.append(self.readout.features(signal))
+            return torch.cat(found, dim=1)
+
     def activity(self, inputs: Tensor) -> list[LayerActivity]:
         """Return what every synapse does in evaluation mode, the head last; without gradients."""
         with torch.no_grad(), evaluating(self):

@@ -13,6 +13,7 @@ from neurocl.plasticity.lateral_neurons import LateralNeurons as LateralNeurons
 from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
 from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
 from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
+from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neurons
 
 __all__ = [
     "FISHER_KINDS",
@@ -28,4 +29,5 @@ __all__ = [
     "SpikeRates",
     "attach_lateral",
     "fisher_diagonal",
+    "lateral_neurons",
 ]

@@ -117,7 +117,13 @@ class LayerCircuits:
         else:
             channels = error.reshape(-1, *error.shape[-3:]).movedim(1, -1).flatten(0, 2)
             rows = channels.unflatten(1, (len(self.circuits), -1)).movedim(1, 0)
-        return (rows.transpose(1, 2) @ projected).flatten(0, 1).view_as(self.layer.weight)
+        # group by group: a batched product of one is several times slower than a plain one
+        gradients = [error.T @ part for error, part in zip(rows, projected, strict=True)]
+        return (
+            torch.cat(gradients).view_as(self.layer.weight)
+            if len(gradients) > 1
+            else gradients[0].view_as(self.layer.weight)
+        )
 
     def input_gradient(self, error: Tensor, x: Tensor, backward: Tensor) -> Tensor:
         """Return the error at the layer's input."""
@@ -139,8 +145,9 @@ class LayerCircuits:
         return pairs.numel() // self.layer.in_features < self.layer.out_features
 
     def _projected(self, x: Tensor) -> Tensor:
-        rows = self.rows_of(x)
-        return torch.stack([circuit.project(part) for circuit, part in zip(self.circuits, rows, strict=True)])
+        """Return the input's rows without what old rows explain, ``[group, row, pre]``."""
+        parts = [circuit.project(part) for circuit, part in zip(self.circuits, self.rows_of(x), strict=True)]
+        return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
 
     def _patches(self, x: Tensor) -> Tensor:
         """Return the patches that a convolution sees, ``[group, image and position, pre]``."""
