@@ -13,7 +13,7 @@ from rich.table import Table
 from neurocl.cli.display import watching
 from neurocl.run.environment import hardware
 from neurocl.run.files import make_folder, read_json, write_json, write_text
-from neurocl.run.job import Job
+from neurocl.run.job import Job, safe
 from neurocl.run.workers import run_jobs
 
 
@@ -44,6 +44,7 @@ class Claim:
     def job(self, seed: int, out: Path) -> Job:
         """The run of one seed."""
         model, _, coding = self.model.partition(":")
+        options = "".join(f"+{name}={text(value)}" for name, value in self.options.items())
         return Job(
             model=model,
             coding=coding or None,
@@ -52,7 +53,7 @@ class Claim:
             settings=tuple((name, text(value)) for name, value in self.settings.items()),
             options=tuple((name, text(value)) for name, value in self.options.items()),
             seed=seed,
-            out=str(out / self.stream / (self.setting or "default")),
+            out=str(out / safe(self.stream + options) / (self.setting or "default")),
             resume=True,
         )
 
