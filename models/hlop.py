@@ -1,8 +1,8 @@
 """HLOP: lateral circuits learn by Hebb's rule what each layer's input was like; new learning keeps orthogonal to it.
 
 Where the setting shares one head or names the task, the head answers. Class-incremental, which the paper has not, a
-recursive ridge readout on the protected hidden activity answers: statistics of old classes stay valid. Numbers are those
-of the paper's permuted MNIST but for `rows`, which by default follow the activity; `rows=fixed` takes theirs.
+recursive ridge readout on the protected hidden activity answers: statistics of old classes stay valid. Numbers are
+those of permuted MNIST but for `rows`, which by default follow the activity; `rows=fixed` takes the published ones.
 
 Expected, class-incremental split-digits, seeds 0-2: spiking 98.4 %, rate 97.4 %.
 Command: `neurocl run hlop split-digits --seeds 0-2`, and `hlop:rate`.

@@ -224,6 +224,12 @@ class GradientLearner:
             **measured(self.network, probe),
         )
 
+    def diagnostics(self) -> dict[str, Any]:
+        """Return what the mechanisms have to say of the last task, by name; plain numbers, texts, lists and dicts."""
+        return {
+            name: cast(Any, part).diagnostics() for name, part in self.parts.items() if hasattr(part, "diagnostics")
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that outlives a task."""
         return copied(

@@ -1,5 +1,6 @@
 """Lateral circuits as a mechanism of the gradient learner."""
 
+from dataclasses import asdict
 from typing import Any
 
 from neurocl.networks import Network
@@ -31,6 +32,10 @@ class Lateral:
     def end(self, task: Task) -> None:
         """Protect; to be called when a task ends."""
         self.circuits.end_task()
+
+    def diagnostics(self) -> list[dict[str, Any]]:
+        """Return the state of every layer's circuits at the end of the last task."""
+        return [asdict(report) for report in self.circuits.reports]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the circuits' state."""

@@ -99,6 +99,10 @@ class ProtectedReadout:
             **measured(self.inner.network, probe),
         )
 
+    def diagnostics(self) -> dict[str, Any]:
+        """Return what the inner learner's mechanisms have to say of the last task."""
+        return self.inner.diagnostics()
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that outlives a task."""
         return copied(
