@@ -1,8 +1,31 @@
-"""How a weight may change: importance of weights, consolidation. Blind to memory."""
+"""How a weight may change: lateral circuits, importance of weights, consolidation. Blind to memory."""
 
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
 from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
+from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
+from neurocl.plasticity.lateral_attachment import LayerReport as LayerReport
+from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
+from neurocl.plasticity.lateral_circuit import HebbianRule as HebbianRule
+from neurocl.plasticity.lateral_circuit import LateralCircuit as LateralCircuit
+from neurocl.plasticity.lateral_neurons import LateralNeurons as LateralNeurons
+from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
+from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
+from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
 
-__all__ = ["FISHER_KINDS", "FisherKind", "OnlineEWC", "fisher_diagonal"]
+__all__ = [
+    "FISHER_KINDS",
+    "FisherKind",
+    "HebbianRule",
+    "LateralCircuit",
+    "LateralCircuits",
+    "LateralNeurons",
+    "LayerReport",
+    "LinearNeurons",
+    "OnlineEWC",
+    "SettlingSpikes",
+    "SpikeRates",
+    "attach_lateral",
+    "fisher_diagonal",
+]

@@ -1,0 +1,334 @@
+"""Lateral circuits on the layers of any torch module: neurocl's, snnTorch's, Norse's, SpikingJelly's, plain ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from neurocl.plasticity.lateral_circuit import HebbianRule, LateralCircuit
+from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, naming
+from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
+from neurocl.primitives.checks import BadInput, check_count, check_name
+from neurocl.primitives.seeding import derive
+
+ByTask = int | Sequence[int]
+Rows = ByTask | Mapping[str, ByTask] | str  # the only string is "explained-variance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """State of one layer's circuits.
+
+    Attributes:
+        layer: Name of the layer.
+        rows: Lateral neurons, all groups together.
+        inputs: Dimensions of the input, all groups together.
+        captured: Share of the last batches' energy that the rows explained; ``None`` where no batch was seen since the
+            task began.
+        room: Dimensions left for learning.
+        drift: Largest entry of H Hᵀ - I.
+    """
+
+    layer: str
+    rows: int
+    inputs: int
+    captured: float | None
+    room: int
+    drift: float
+
+
+class LateralCircuits:
+    """Handle of the circuits on a network; :func:`attach_lateral` makes it.
+
+    Around each task: :meth:`begin_task`, training as ever, :meth:`end_task`. An optimiser with momentum, weight decay
+    or a step by element (Adam) leaves the projected direction: put it under :meth:`protect`.
+    """
+
+    def __init__(self, layers: Mapping[str, LayerCircuits], rows: Rows) -> None:
+        self.layers = dict(layers)
+        self.rows = rows
+        self.tasks_begun = 0
+
+    def begin_task(self) -> None:
+        """Grow every circuit by the rows that stand for this task.
+
+        Raises:
+            BadInput: If a circuit has not so much room; nothing is changed then.
+        """
+        wanted = {name: self._rows_for(name) for name in self.layers}
+        for name, layer in self.layers.items():
+            short = min(circuit.room for circuit in layer.circuits)
+            if wanted[name] > short:
+                raise BadInput(
+                    f"layer {name!r}: rows must not exceed the room that is left, {short} of "
+                    f"{layer.circuits[0].inputs} dimensions; got {wanted[name]} for task {self.tasks_begun}: ask for "
+                    "fewer, or let rows='explained-variance' choose"
+                )
+        for name, layer in self.layers.items():
+            layer.hook_parameters()
+            for circuit in layer.circuits:
+                circuit.grow(wanted[name])
+        self.tasks_begun += 1
+
+    def end_task(self) -> None:
+        """Freeze what was learnt in this task: it projects from now on."""
+        for name, layer in self.layers.items():
+            for circuit in layer.circuits:
+                with naming(name):
+                    circuit.consolidate()
+
+    def protect(self, optimiser: optim.Optimizer) -> optim.Optimizer:
+        """Project what ``optimiser`` changes, after each of its steps, and return it.
+
+        Plain SGD changes weights along the projected gradient and is left alone.
+
+        Raises:
+            BadInput: If lateral neurons spike: changes of weights are smaller than a spike stands for.
+        """
+        plain = isinstance(optimiser, optim.SGD) and not any(
+            group["weight_decay"] or group["momentum"] for group in optimiser.param_groups
+        )
+        if plain:
+            return optimiser
+        spiking = [name for name, layer in self.layers.items() if not layer.circuits[0].neurons.linear]
+        if spiking:
+            raise BadInput(
+                f"layer {spiking[0]!r}: lateral neurons that spike cannot project the change that "
+                f"{type(optimiser).__name__} makes: it is smaller than one spike stands for, and would be rounded to "
+                "nothing; use SGD without momentum and weight decay, or LinearNeurons()"
+            )
+        before: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+        def remember(*_: object) -> None:
+            before.clear()
+            for name, layer in self.layers.items():
+                if layer.projecting:
+                    bias = layer.layer.bias if layer.freeze_bias else None
+                    before[name] = (
+                        layer.layer.weight.detach().clone(),
+                        None if bias is None else bias.detach().clone(),
+                    )
+
+        @torch.no_grad()
+        def project(*_: object) -> None:
+            for name, (weight, bias) in before.items():
+                layer = self.layers[name]
+                layer.layer.weight.copy_(weight + layer.project(layer.layer.weight - weight))
+                if bias is not None and layer.layer.bias is not None:
+                    layer.layer.bias.copy_(bias)
+
+        optimiser.register_step_pre_hook(remember)
+        optimiser.register_step_post_hook(project)
+        return optimiser
+
+    def protecting(self, make: Callable[..., optim.Optimizer]) -> Callable[..., optim.Optimizer]:
+        """Return ``make`` with its optimisers under :meth:`protect`."""
+        return lambda parameters: self.protect(make(parameters))
+
+    def learn(self, learning: bool = True) -> None:
+        """Let Hebbian learning rest, or go on; projection stays."""
+        for layer in self.layers.values():
+            layer.learning = learning
+
+    def report(self) -> list[LayerReport]:
+        """Return the state of every layer."""
+        found = []
+        for name, layer in self.layers.items():
+            energies = torch.stack([circuit.energy for circuit in layer.circuits]).sum(0).tolist()
+            found.append(
+                LayerReport(
+                    layer=name,
+                    rows=sum(circuit.rows for circuit in layer.circuits),
+                    inputs=sum(circuit.inputs for circuit in layer.circuits),
+                    captured=1.0 - energies[1] / energies[0] if energies[0] > 0 else None,
+                    room=sum(circuit.room for circuit in layer.circuits),
+                    drift=max(circuit.drift for circuit in layer.circuits),
+                )
+            )
+        return found
+
+    def detach(self) -> None:
+        """Take everything off the network; weights stay as they are."""
+        for layer in self.layers.values():
+            layer.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the circuits' weights and counters."""
+        return {
+            "tasks_begun": self.tasks_begun,
+            "layers": {
+                name: {
+                    "updates": layer.updates,
+                    "circuits": {str(place): dict(c.state_dict()) for place, c in enumerate(layer.circuits)},
+                }
+                for name, layer in self.layers.items()
+            },
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned; the circuits must be attached to the same layers."""
+        strange = sorted(set(state["layers"]) ^ set(self.layers))
+        if strange:
+            raise BadInput(f"the state must be of circuits on the same layers; these differ: {', '.join(strange)}")
+        self.tasks_begun = state["tasks_begun"]
+        for name, stored in state["layers"].items():
+            layer = self.layers[name]
+            layer.updates = stored["updates"]
+            layer.hook_parameters()
+            for place, circuit in enumerate(layer.circuits):
+                circuit.load_state_dict(stored["circuits"][str(place)])
+
+    def byte_counts(self) -> tuple[int, int]:
+        """Return (bytes of lateral weights, 0)."""
+        buffers = [b for layer in self.layers.values() for circuit in layer.circuits for b in circuit.buffers()]
+        return sum(buffer.numel() * buffer.element_size() for buffer in buffers), 0
+
+    def _rows_for(self, name: str) -> int:
+        """Return the number of rows that a layer gets in the task that begins; the last one given holds on."""
+        rows = self.rows[name] if isinstance(self.rows, Mapping) else self.rows
+        if isinstance(rows, str):
+            return 0
+        if isinstance(rows, int):
+            return rows
+        return rows[min(self.tasks_begun, len(rows) - 1)]
+
+
+def attach_lateral(
+    network: nn.Module,
+    *,
+    rows: Rows,
+    layers: Sequence[str] | None = None,
+    share: float = 0.99,
+    rule: HebbianRule | None = None,
+    rules: Mapping[str, HebbianRule] | None = None,
+    neurons: LateralNeurons | None = None,
+    side: str = "auto",
+    orthonormalise: str = "task",
+    freeze_bias: bool = True,
+    most_rows: int = 8192,
+    seed: int = 0,
+) -> LateralCircuits:
+    """Put lateral circuits on linear and convolutional layers of a network, from outside, and return their handle.
+
+    What a layer's input is like is learnt while the network trains; nothing needs to be called but the handle's
+    ``begin_task`` and ``end_task``, and ``protect`` for optimisers other than plain SGD. Layers may run once a batch or
+    once a time step.
+
+    Args:
+        network: Any torch module.
+        rows: Lateral neurons added in each task: a number; one for each task (the last holds on); a mapping from layer
+            names to these; or ``"explained-variance"``: as many as capture ``share`` of the activity.
+        layers: Names, or patterns such as ``"layers.*"``; ``None`` means every ``nn.Linear`` and ``nn.Conv2d``
+            that learns. Leave out heads that belong to one task.
+        share: For ``"explained-variance"``.
+        rule: Numbers of the Hebbian learning.
+        rules: The same by layer, where it differs.
+        neurons: How lateral neurons answer; linear unless given.
+        side: What is projected: ``"input"`` rows, the ``"weight"`` gradient (equal for linear lateral neurons,
+            impossible for spiking ones), or ``"auto"``, the side with fewer rows.
+        orthonormalise: See :class:`LateralCircuit`.
+        freeze_bias: Whether biases of these layers stay what they were after the first task; a bias that learns moves
+            the answer to old inputs.
+        most_rows: Rows of activity in one Hebbian update; more are thinned out evenly.
+        seed: Source of the lateral weights.
+
+    Raises:
+        BadInput: For an unknown layer, one that is shared, not floating-point, or has circuits already, for rows beyond
+            the layer's inputs, or for a side that the neurons cannot project; nothing is changed then.
+
+    Source:
+        Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: see :class:`LateralCircuit`; all
+        rows of one backward pass make one Hebbian update.
+    """
+    check_name("side", side, SIDES)
+    check_count("most_rows", most_rows)
+    neurons = neurons or LinearNeurons()
+    if side == "weight" and not neurons.linear:
+        raise BadInput(
+            "side must be 'input' or 'auto' for lateral neurons that spike; got 'weight': entries of a gradient are "
+            "smaller than one spike stands for, and would be rounded to nothing"
+        )
+    chosen = choose_layers(network, layers)
+    check_rows(rows, chosen)
+    for name in rules or {}:
+        check_name("layer", name, chosen)
+    made: dict[str, list[LateralCircuit]] = {}
+    for name, layer in chosen.items():
+        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
+        made[name] = [
+            LateralCircuit(
+                layer.weight[0].numel(),
+                rule=(rules or {}).get(name, rule),
+                neurons=neurons,
+                orthonormalise=orthonormalise,
+                share=share if rows == "explained-variance" else None,
+                seed=derive(seed, "lateral", name, group),
+            ).to(layer.weight)
+            for group in range(groups)
+        ]
+    attached = {
+        name: LayerCircuits(name, layer, made[name], side=side, most_rows=most_rows, freeze_bias=freeze_bias)
+        for name, layer in chosen.items()
+    }
+    return LateralCircuits(attached, rows)
+
+
+def choose_layers(network: nn.Module, wanted: Sequence[str] | None) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Return the layers to attach to by name, all of them fit for it."""
+    present = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    if wanted is None:
+        chosen = {name: module for name, module in present.items() if module.weight.requires_grad}
+    else:
+        chosen = {}
+        for pattern in wanted:
+            matching = [name for name in present if fnmatchcase(name, pattern)]
+            for name in matching or [check_name("linear or convolutional layer", pattern, present)]:
+                chosen[name] = present[name]
+    if not chosen:
+        raise BadInput(
+            f"the network must have an nn.Linear or nn.Conv2d that learns; {type(network).__name__} has none"
+        )
+    for name, layer in chosen.items():
+        check_layer(name, layer, network)
+    return chosen
+
+
+def check_layer(name: str, layer: nn.Linear | nn.Conv2d, network: nn.Module) -> None:
+    """Refuse a layer on which circuits cannot work."""
+    weight = layer.weight
+    if not weight.is_floating_point():
+        raise BadInput(f"layer {name!r} must have floating-point weights; got {weight.dtype}")
+    if not weight.requires_grad:
+        raise BadInput(f"layer {name!r} must learn; its weight does not require a gradient: leave it out")
+    users = [other for other, parameter in network.named_parameters(remove_duplicate=False) if parameter is weight]
+    if len(users) > 1:
+        raise BadInput(
+            f"layer {name!r} must have its weight to itself; it is shared by {', '.join(users)}: leave it out"
+        )
+    if any(isinstance(hook, LayerCircuits) for hook in layer._forward_hooks.values()):
+        raise BadInput(f"layer {name!r} has lateral circuits already: detach these first, or leave the layer out")
+
+
+def check_rows(rows: Rows, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> None:
+    """Refuse numbers of rows that cannot be, or names that are not there."""
+    if isinstance(rows, str):
+        check_name("way to choose rows", rows, ["explained-variance"])
+        return
+    if isinstance(rows, Mapping):
+        for name in rows:
+            check_name("layer", name, layers)
+        missing = sorted(set(layers) - set(rows))
+        if missing:
+            raise BadInput(f"rows must name every layer with circuits; missing: {', '.join(missing)}")
+    for name, layer in layers.items():
+        own = rows[name] if isinstance(rows, Mapping) else rows
+        given = [own] if isinstance(own, int) else list(own)
+        if not given:
+            raise BadInput(f"layer {name!r}: rows must hold one number at least; got none")
+        for number in given:
+            check_count(f"rows of layer {name!r}", number, at_least=0)
+        if given[0] > layer.weight[0].numel():
+            raise BadInput(f"layer {name!r}: rows must not exceed its {layer.weight[0].numel()} inputs; got {given[0]}")
