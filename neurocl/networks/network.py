@@ -137,7 +137,7 @@ class Network(nn.Module):
             for place, layer in enumerate(layers):
                 moment, states[place] = layer.step(moment, states[place])
             read = moment.flat().times(gain)
-            columns = self.head.respond(read.values, task_id, spikes=read.are_spikes, **read.learning())
+            columns = self.head.respond(read.values, task_id, spikes=False, **read.learning())
             yield share, self.head.placed(columns, task_id)
 
     def train(self, mode: bool = True) -> "Network":

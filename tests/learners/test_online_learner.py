@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from neurocl.learners import GradientLearner, Schedule, batch_loss, make_optimiser
 from neurocl.networks import MLP, Direct
+from neurocl.plasticity import fisher_diagonal
 from neurocl.primitives.tasks import Batch, Task, TaskShape
 
 SHAPE = TaskShape(input_shape=(64,), num_classes=10, num_tasks=1)
@@ -79,3 +80,18 @@ def test_one_optimiser_step_a_batch_on_losses_summed_over_time():
     assert reported == pytest.approx({"batch": total, "one": 1.0})
     torch.testing.assert_close(states[0], expected)
     torch.testing.assert_close(net.head.linear.weight, before - 0.1 * expected)
+
+
+def test_the_fisher_information_of_rates_is_that_of_one_sample_after_the_other(float64):
+    net = MLP(SHAPE, hidden=(20, 15), head="single", encoding=Direct(8), training="dsr")
+    inputs, expected = torch.rand(6, 64), {name: torch.zeros_like(value) for name, value in net.named_parameters()}
+    for sample in inputs:
+        log_p = functional.log_softmax(net(sample.unsqueeze(0)), 1)[0]
+        for one in log_p:
+            slopes = torch.autograd.grad(one, list(net.parameters()), retain_graph=True)
+            for name, slope in zip(expected, slopes, strict=True):
+                expected[name] += one.exp().detach() * slope.square() / len(inputs)
+    found = fisher_diagonal(net, inputs)
+    for name, value in expected.items():
+        assert value.max() > 0
+        torch.testing.assert_close(found[name], value)
