@@ -66,6 +66,7 @@ class Config:
     readout_strength: float | Literal["auto"] = "auto"  # ridge strength of the class-incremental readout
     optimiser: OptimiserName = "sgd"  # "momentum" for the cnn, 0.9
     learning_rate: float = 0.1  # a step; 0.01 for the cnn
+    anneal: Literal["constant", "linear", "cosine"] = "constant"  # learning rate within a task; "cosine" for the cnn
     batch_size: int = 64  # samples a step
     epochs: int = 1  # passes over a task; 200 for the cnn
 
@@ -86,6 +87,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         optimiser=optimiser,
         name="hlop",
         device=device,
+        anneal=config.anneal,
         loss_mask="task" if by_class else "all",
         at_task_begin=(lateral.begin,) if lateral else (),
         at_task_end=(lateral.end,) if lateral else (),
