@@ -1,7 +1,7 @@
 """Replay-free, class-incremental: features learnt under lateral circuits, against fixed random ones of equal bytes.
 
-Five tasks of two classes, whole training sets, one pass of SGD on the task's two classes alone; a recursive ridge readout
-of both hidden layers (1,600 rates) answers for all ten. `no circuits`: the same without protection, so that statistics
+Five tasks of two classes, whole training sets, one pass of SGD on the task's two classes alone; a recursive ridge
+readout of both hidden layers (1,600 rates) answers for all ten. `no circuits`: the same without protection: statistics
 of old classes go stale. `random`: ridge on as many fixed random features as the same bytes hold (statistics of 1,601
 features are most of them). The bar is `random`.
 
