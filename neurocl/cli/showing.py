@@ -72,9 +72,9 @@ def print_run(folder: Path) -> None:
     from rich.table import Table
 
     from neurocl.run import plots
-    from neurocl.run.files import read_json
+    from neurocl.run.results import read_run
 
-    config, results = read_json(folder / "config.json"), read_json(folder / "results.json")
+    config, results = read_run(folder)
     console = Console(highlight=False, soft_wrap=True)
     title = (
         f"{results['model']} ({results['coding']}) on {results['stream']}, {results['setting']}, seed {results['seed']}"

@@ -12,6 +12,7 @@ from neurocl.learners.gradient_learner import batch_loss as batch_loss
 from neurocl.learners.joint import Joint as Joint
 from neurocl.learners.learner import Abilities as Abilities
 from neurocl.learners.learner import Cost as Cost
+from neurocl.learners.learner import Diverged as Diverged
 from neurocl.learners.learner import Learner as Learner
 from neurocl.learners.learner import Schedule as Schedule
 from neurocl.learners.nearest_mean import NearestMean as NearestMean
@@ -28,6 +29,7 @@ __all__ = [
     "OPTIMISERS",
     "Abilities",
     "Cost",
+    "Diverged",
     "Features",
     "GradientLearner",
     "Joint",

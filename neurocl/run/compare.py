@@ -13,6 +13,7 @@ from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import CODINGS
 from neurocl.run import files
 from neurocl.run.job import Job, prepare
+from neurocl.run.results import read_run
 from neurocl.run.shelf import known_models, load_model, split_coding
 
 BAR = ("ridge", "patch_ridge")  # closed form on fixed features: what class-incremental learning has to clear
@@ -209,7 +210,7 @@ def collect(folders: Iterable[Path]) -> list[Comparison]:
         lambda: defaultdict(list)
     )
     for folder in folders:
-        config, results = files.read_json(folder / "config.json"), files.read_json(folder / "results.json")
+        config, results = read_run(folder)
         label = "".join([config["model"], *(f"+{k}={v}" for k, v in config["overrides"].items() if k != "coding")])
         options = "".join(f"+{name}={value}" for name, value in config["stream_options"].items())
         stream = (config["stream"] + options, config["setting"], str(results["tasks"]))
