@@ -98,6 +98,7 @@ def prepare(job: Job) -> Prepared:
         "schedule": asdict(learner.schedule),
         "abilities": asdict(learner.abilities),
         "loss_mask": getattr(learner, "loss_mask", None),
+        "chosen": getattr(learner, "chosen", {}),  # numbers that the model chose where its Config left them open
         "overrides": dict(job.settings),
         "stream_options": dict(job.options),
         "boundary": stream.boundary,
