@@ -13,7 +13,7 @@ from rich.table import Table
 from neurocl.cli.display import watching
 from neurocl.run.environment import hardware
 from neurocl.run.files import make_folder, read_json, write_json, write_text
-from neurocl.run.job import Job
+from neurocl.run.job import Job, safe
 from neurocl.run.workers import run_jobs
 
 
@@ -44,6 +44,7 @@ class Claim:
     def job(self, seed: int, out: Path) -> Job:
         """The run of one seed."""
         model, _, coding = self.model.partition(":")
+        options = "".join(f"+{name}={text(value)}" for name, value in self.options.items())
         return Job(
             model=model,
             coding=coding or None,
@@ -52,7 +53,7 @@ class Claim:
             settings=tuple((name, text(value)) for name, value in self.settings.items()),
             options=tuple((name, text(value)) for name, value in self.options.items()),
             seed=seed,
-            out=str(out / self.stream / (self.setting or "default")),
+            out=str(out / safe(self.stream + options) / (self.setting or "default")),
             resume=True,
         )
 
@@ -109,6 +110,7 @@ def without_edge(console: Console) -> Console:
 def row_of(claim: Claim, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One row as names and values."""
     values = [100 * found[claim.key] for found in results if found[claim.key] is not None]
+    transfers = [100 * found["backward_transfer"] for found in results if found["backward_transfer"] is not None]
     rates = [r for found in results if (r := found["cost"]["mean_firing_rate"]) is not None]
     seconds = [found["cost"]["train_seconds"] for found in results]
     return {
@@ -117,6 +119,7 @@ def row_of(claim: Claim, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "stated": claim.stated,
         "obtained": spread(values),
         "values": values,
+        "backward_transfer": spread(transfers) if transfers else "",
         "mean_firing_rate": statistics.fmean(rates) if rates else None,
         "train_seconds": statistics.fmean(seconds) if seconds else None,
     }
@@ -129,14 +132,14 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
-HEADS = ("", "model", "stated %", "obtained %", "firing rate", "training s")
+HEADS = ("", "model", "stated %", "obtained %", "backward transfer", "firing rate", "training s")
 
 
 def cells_of(row: dict[str, Any]) -> list[str]:
     """A row as texts."""
     rate = "" if row["mean_firing_rate"] is None else f"{row['mean_firing_rate']:.3f}"
     seconds = "" if row["train_seconds"] is None else f"{row['train_seconds']:.0f}"
-    return [row["label"], row["model"], row["stated"], row["obtained"], rate, seconds]
+    return [row["label"], row["model"], row["stated"], row["obtained"], row["backward_transfer"], rate, seconds]
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> Table:

@@ -10,6 +10,7 @@ from neurocl.learners.gradient_learner import Part as Part
 from neurocl.learners.gradient_learner import Step as Step
 from neurocl.learners.gradient_learner import batch_loss as batch_loss
 from neurocl.learners.joint import Joint as Joint
+from neurocl.learners.lateral import Lateral as Lateral
 from neurocl.learners.learner import Abilities as Abilities
 from neurocl.learners.learner import Cost as Cost
 from neurocl.learners.learner import Diverged as Diverged
@@ -19,6 +20,7 @@ from neurocl.learners.nearest_mean import NearestMean as NearestMean
 from neurocl.learners.optimisers import OPTIMISERS as OPTIMISERS
 from neurocl.learners.optimisers import OptimiserName as OptimiserName
 from neurocl.learners.optimisers import make_optimiser as make_optimiser
+from neurocl.learners.protected_readout import ProtectedReadout as ProtectedReadout
 from neurocl.learners.replay import Replay as Replay
 from neurocl.learners.replay import Weighting as Weighting
 from neurocl.learners.ridge_readout import RidgeReadout as RidgeReadout
@@ -33,11 +35,13 @@ __all__ = [
     "Features",
     "GradientLearner",
     "Joint",
+    "Lateral",
     "Learner",
     "LossMask",
     "NearestMean",
     "OptimiserName",
     "Part",
+    "ProtectedReadout",
     "Replay",
     "RidgeReadout",
     "Schedule",

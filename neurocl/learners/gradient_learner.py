@@ -6,8 +6,8 @@ object itself is named under ``parts`` as well, so that checkpoints and byte cou
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -35,6 +35,8 @@ class Step:
         seen: Labels that occurred so far, ascending.
         tasks_begun: Number of tasks begun, the current one included.
         number: Steps made before this one, over all tasks.
+        share: Weight of this step's losses; below 1 where a batch is learnt moment by moment (``training="ottt"``).
+        given: Scores that were computed already, of one moment; ``None`` where the network has yet to answer.
     """
 
     network: nn.Module
@@ -43,11 +45,27 @@ class Step:
     seen: tuple[int, ...]
     tasks_begun: int
     number: int
+    share: float = 1.0
+    given: Tensor | None = None
 
     @cached_property
     def scores(self) -> Float[Tensor, "batch label"]:
         """Scores of the current batch, with gradient."""
+        if self.given is not None:
+            return self.given
         return self.network(self.batch.inputs, self.batch.task_id)
+
+
+def moments_of(step: Step) -> Iterator[Step]:
+    """Yield the step itself, or one for every moment where the network learns forward in time.
+
+    Each moment has scores of its own; its losses count by its share. Ask for the next one after the backward pass.
+    """
+    if getattr(step.network, "training_mode", "surrogate") != "ottt":
+        yield step
+        return
+    for share, scores in cast(Any, step.network).scores_over_time(step.batch.inputs, step.batch.task_id):
+        yield replace(step, share=share, given=scores)
 
 
 def batch_loss(step: Step) -> Float[Tensor, ""]:
@@ -74,6 +92,10 @@ class Part(Protocol):
 
 class GradientLearner:
     """Learns each batch by one step of gradient descent on a sum of loss terms.
+
+    A network with ``training="ottt"`` is asked for its scores moment by moment; each moment's losses are sent back
+    before the next begins, and the step is made once they all were. Terms that ask the network again, as replay does,
+    get the gradient of backpropagation through time there.
 
     Args:
         network: ``network(inputs, task_id) -> scores``, with ``begin_task`` (see :mod:`neurocl.networks.network`).
@@ -161,11 +183,13 @@ class GradientLearner:
             tasks_begun=self.tasks_begun,
             number=self.steps,
         )
-        losses = {name: term(step) for name, term in self.loss_terms.items()}
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        self._check_losses(values)
+        values = dict.fromkeys(self.loss_terms, 0.0)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        for moment in moments_of(step):  # one, but for networks that learn forward in time
+            losses = {name: moment.share * term(moment) for name, term in self.loss_terms.items()}
+            values = {name: values[name] + float(loss.detach()) for name, loss in losses.items()}
+            self._check_losses(values)
+            torch.stack(list(losses.values())).sum().backward()
         for transform in self.gradient_transforms:
             transform(self.network)
         optimiser.step()
@@ -199,6 +223,12 @@ class GradientLearner:
             memory_bytes=sum(memory for _, memory in parts),
             **measured(self.network, probe),
         )
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return what the mechanisms have to say of the last task, by name; plain numbers, texts, lists and dicts."""
+        return {
+            name: cast(Any, part).diagnostics() for name, part in self.parts.items() if hasattr(part, "diagnostics")
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that outlives a task."""

@@ -4,13 +4,14 @@ Inputs are ``[B, ...]`` (static) or ``[T, B, ...]`` (sequences); signals ``[T, B
 """
 
 from neurocl.networks.cnn import CNN, HLOPNet
-from neurocl.networks.coding import default_neuron, encoding_for, neuron_for
+from neurocl.networks.coding import TrainingMode, default_neuron, encoding_for, neuron_for
 from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
 from neurocl.networks.feature_maps import FeatureMap, PatchFeatures, RandomFeatures
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
 from neurocl.networks.mlp import MLP
-from neurocl.networks.network import Network, evaluating
+from neurocl.networks.network import HeadName, Network, evaluating
 from neurocl.networks.operations import Operations, count_operations
+from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.recurrent import Recurrent
 from neurocl.networks.signal import LayerActivity, Signal
@@ -25,9 +26,11 @@ __all__ = [
     "Encoding",
     "ExpandingHead",
     "FeatureMap",
+    "Feedback",
     "Frames",
     "HLOPNet",
     "Head",
+    "HeadName",
     "Latency",
     "LayerActivity",
     "Linear",
@@ -42,6 +45,7 @@ __all__ = [
     "Recurrent",
     "Signal",
     "SingleHead",
+    "TrainingMode",
     "WeightedRate",
     "count_operations",
     "default_neuron",

@@ -112,7 +112,8 @@ class HLOPNet(Network):
         Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: the paper's neurons have
         trainable thresholds, which make up its 412,237 numbers; give them by ``neuron``. Convolutions start from
         Kaiming's normal distribution over the fan-out as there; heads from torch's uniform one, theirs from N(0, 0.01).
-        Normalisation of spiking layers starts with a gain of 0.6, theirs with 1, so that default neurons fire 20 %.
+        Normalisation of spiking layers starts with a gain of 0.6, theirs with 1, so that default neurons fire 20 %;
+        with 1 too for ``training="dsr"``.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class HLOPNet(Network):
                 synapse = Conv2d(pre, post, bias=False, generator=draws, **ways)
                 nn.init.kaiming_normal_(synapse.weight, mode="fan_out", nonlinearity="relu", generator=draws)
                 normalise = nn.BatchNorm2d(post)
-                nn.init.constant_(normalise.weight, 0.6 if coding == "spiking" else 1.0)
+                nn.init.constant_(normalise.weight, 0.6 if coding == "spiking" and training != "dsr" else 1.0)
                 layers.append(Layer(synapse, make_neuron(), normalise=normalise, pool=nn.AvgPool2d(2)))
                 pre = post
             super().__init__(

@@ -103,18 +103,18 @@ class Layer(HiddenLayer):
         The trace of what is sent out is :math:`a_t = keep\,a_{t-1} + s_t`; normalisation sees the B rows of the step.
         """
         moment = moment.flat() if isinstance(self.synapse, Linear) else moment
-        spikes = {"spikes": True} if isinstance(self.synapse, Linear) and moment.are_spikes else {}
-        current = self.synapse(moment.values, **spikes, **moment.learning())
+        # dense: for B rows alone, events do not pay for their table of transposed weights
+        current = self.synapse(moment.values, **moment.learning())
         current = self._normalised(Signal(values=current, time_steps=1, constant=True)).values
         output, after = self.neuron.step(current, None if state is None else state.neuron)
         signal = self._pooled(self._sent(output.unsqueeze(0)))
-        values, per_unit = signal.values.squeeze(0), signal.spikes_per_unit
+        values = signal.values.squeeze(0)
         if signal.amplitude != 1:
-            values, per_unit = values * signal.amplitude, None
+            values = values * signal.amplitude
         trace = values.detach()
         if state is not None:
             trace = state.trace * kept(self.neuron) + trace
-        return Moment(values=values, spikes_per_unit=per_unit, trace=trace), OnlineState(detached(after), trace)
+        return Moment(values=values, trace=trace), OnlineState(detached(after), trace)
 
     def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
         """Return the layer's output signal and what its synapse did; ``post`` is the output before pooling."""

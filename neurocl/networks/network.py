@@ -94,6 +94,18 @@ class Network(nn.Module):
         """
         return self.readout.features(self._hidden(inputs))
 
+    def hidden_features(self, inputs: Tensor) -> Float[Tensor, "batch feature"]:
+        """Return every hidden layer's activity, averaged over time by the readout's weights, one after another.
+
+        In evaluation mode and without gradients; layers of maps are flattened.
+        """
+        with torch.no_grad(), evaluating(self):
+            signal, found = self.encoding.signal(self._checked(inputs)), []
+            for layer in self._hidden_layers():
+                signal = layer(signal)
+                found.append(self.readout.features(signal))
+            return torch.cat(found, dim=1)
+
     def activity(self, inputs: Tensor) -> list[LayerActivity]:
         """Return what every synapse does in evaluation mode, the head last; without gradients."""
         with torch.no_grad(), evaluating(self):
@@ -125,7 +137,7 @@ class Network(nn.Module):
             for place, layer in enumerate(layers):
                 moment, states[place] = layer.step(moment, states[place])
             read = moment.flat().times(gain)
-            columns = self.head.respond(read.values, task_id, spikes=read.are_spikes, **read.learning())
+            columns = self.head.respond(read.values, task_id, spikes=False, **read.learning())
             yield share, self.head.placed(columns, task_id)
 
     def train(self, mode: bool = True) -> "Network":

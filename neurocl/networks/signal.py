@@ -50,24 +50,17 @@ class Moment:
 
     Attributes:
         values: ``[B, ...]`` what goes into the next layer, amplitude included.
-        spikes_per_unit: As in :class:`Signal`.
         trace: ``[B, ...]`` the values' eligibility trace, which their weights' gradient is paired with; ``None`` for an
             input that is the same at every step, which stands for itself.
     """
 
     values: Tensor
-    spikes_per_unit: float | None = None
     trace: Tensor | None = None
-
-    @property
-    def are_spikes(self) -> bool:
-        """Whether every value is 0 or 1."""
-        return self.spikes_per_unit == 1.0
 
     def flat(self) -> "Moment":
         """Return the moment with all axes behind the batch taken as one."""
         trace = None if self.trace is None else self.trace.flatten(1)
-        return Moment(values=self.values.flatten(1), spikes_per_unit=self.spikes_per_unit, trace=trace)
+        return Moment(values=self.values.flatten(1), trace=trace)
 
     def times(self, gain: float) -> "Moment":
         """Return the moment with values and trace scaled."""

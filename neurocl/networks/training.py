@@ -71,4 +71,4 @@ def moments(signal: Signal, keep: float | Tensor) -> Iterator[Moment]:
     trace = torch.zeros_like(signal.values[0])
     for values in signal.values.unbind(0):
         trace = trace * keep + values
-        yield Moment(values=values, spikes_per_unit=signal.spikes_per_unit, trace=trace)
+        yield Moment(values=values, trace=trace)

@@ -193,7 +193,8 @@ class DSRLIF(Neuron):
 
     def _threshold(self) -> float:
         """Return the threshold as a number, not below the floor."""
-        return max(float(self.threshold), FLOOR)
+        threshold = self.threshold
+        return max(float(threshold.detach()) if isinstance(threshold, Tensor) else threshold, FLOOR)
 
     def extra_repr(self) -> str:
         """Return the constants that decide the dynamics."""

@@ -5,14 +5,15 @@ from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
 from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
-from neurocl.plasticity.lateral_attachment import LayerReport as LayerReport
 from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
 from neurocl.plasticity.lateral_circuit import HebbianRule as HebbianRule
 from neurocl.plasticity.lateral_circuit import LateralCircuit as LateralCircuit
+from neurocl.plasticity.lateral_layers import LayerReport as LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons as LateralNeurons
 from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
 from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
 from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
+from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neurons
 
 __all__ = [
     "FISHER_KINDS",
@@ -28,4 +29,5 @@ __all__ = [
     "SpikeRates",
     "attach_lateral",
     "fisher_diagonal",
+    "lateral_neurons",
 ]

@@ -1,7 +1,7 @@
 """Lateral circuits on the layers of any torch module: neurocl's, snnTorch's, Norse's, SpikingJelly's, plain ones."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from neurocl.plasticity.lateral_circuit import HebbianRule, LateralCircuit
-from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, naming
+from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
 from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.seeding import derive
@@ -18,39 +18,22 @@ ByTask = int | Sequence[int]
 Rows = ByTask | Mapping[str, ByTask] | str  # the only string is "explained-variance"
 
 
-@dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """State of one layer's circuits.
-
-    Attributes:
-        layer: Name of the layer.
-        rows: Lateral neurons, all groups together.
-        inputs: Dimensions of the input, all groups together.
-        captured: Share of the last batches' energy that the rows explained; ``None`` where no batch was seen since the
-            task began.
-        room: Dimensions left for learning.
-        drift: Largest entry of H Hᵀ - I.
-    """
-
-    layer: str
-    rows: int
-    inputs: int
-    captured: float | None
-    room: int
-    drift: float
-
-
 class LateralCircuits:
     """Handle of the circuits on a network; :func:`attach_lateral` makes it.
 
     Around each task: :meth:`begin_task`, training as ever, :meth:`end_task`. An optimiser with momentum, weight decay
     or a step by element (Adam) leaves the projected direction: put it under :meth:`protect`.
+
+    Attributes:
+        tasks_begun: Number of tasks so far.
+        reports: State of every layer at the end of the task that ended last.
     """
 
     def __init__(self, layers: Mapping[str, LayerCircuits], rows: Rows) -> None:
         self.layers = dict(layers)
         self.rows = rows
         self.tasks_begun = 0
+        self.reports: list[LayerReport] = []
 
     def begin_task(self) -> None:
         """Grow every circuit by the rows that stand for this task.
@@ -68,17 +51,16 @@ class LateralCircuits:
                     "fewer, or let rows='explained-variance' choose"
                 )
         for name, layer in self.layers.items():
-            layer.hook_parameters()
-            for circuit in layer.circuits:
-                circuit.grow(wanted[name])
+            layer.begin(wanted[name])
         self.tasks_begun += 1
 
     def end_task(self) -> None:
-        """Freeze what was learnt in this task: it projects from now on."""
-        for name, layer in self.layers.items():
-            for circuit in layer.circuits:
-                with naming(name):
-                    circuit.consolidate()
+        """Freeze what was learnt in this task: it projects from now on. :attr:`reports` tells of the task."""
+        self.reports = self.report()
+        for layer in self.layers.values():
+            layer.end()
+        leaks = [layer.report().leak for layer in self.layers.values()]
+        self.reports = [replace(report, leak=leak) for report, leak in zip(self.reports, leaks, strict=True)]
 
     def protect(self, optimiser: optim.Optimizer) -> optim.Optimizer:
         """Project what ``optimiser`` changes, after each of its steps, and return it.
@@ -135,20 +117,7 @@ class LateralCircuits:
 
     def report(self) -> list[LayerReport]:
         """Return the state of every layer."""
-        found = []
-        for name, layer in self.layers.items():
-            energies = torch.stack([circuit.energy for circuit in layer.circuits]).sum(0).tolist()
-            found.append(
-                LayerReport(
-                    layer=name,
-                    rows=sum(circuit.rows for circuit in layer.circuits),
-                    inputs=sum(circuit.inputs for circuit in layer.circuits),
-                    captured=1.0 - energies[1] / energies[0] if energies[0] > 0 else None,
-                    room=sum(circuit.room for circuit in layer.circuits),
-                    drift=max(circuit.drift for circuit in layer.circuits),
-                )
-            )
-        return found
+        return [layer.report() for layer in self.layers.values()]
 
     def detach(self) -> None:
         """Take everything off the network; weights stay as they are."""
@@ -182,7 +151,7 @@ class LateralCircuits:
                 circuit.load_state_dict(stored["circuits"][str(place)])
 
     def byte_counts(self) -> tuple[int, int]:
-        """Return (bytes of lateral weights, 0)."""
+        """Return (bytes of lateral weights, 0); the copy of weights that the leak is measured by is left out."""
         buffers = [b for layer in self.layers.values() for circuit in layer.circuits for b in circuit.buffers()]
         return sum(buffer.numel() * buffer.element_size() for buffer in buffers), 0
 

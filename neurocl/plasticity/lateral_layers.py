@@ -6,6 +6,7 @@ leave nothing behind; when the weight's gradient arrives, the circuit learns fro
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,9 +14,34 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocl.plasticity.lateral_circuit import LateralCircuit
+from neurocl.plasticity.subspaces import orthonormal_rows
 from neurocl.primitives.checks import BadInput
 
 SIDES = ("auto", "input", "weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerReport:
+    """State of one layer's circuits.
+
+    Attributes:
+        layer: Name of the layer.
+        rows: Lateral neurons, all groups together.
+        inputs: Dimensions of the input, all groups together.
+        captured: Share of the last batches' energy that the rows explained; ``None`` where the task showed no batch.
+        room: Dimensions left for learning.
+        drift: Largest entry of H Hᵀ - I.
+        leak: Share of the energy of the last task's weight change inside the span that was protected; ``None`` where
+            there was nothing to protect.
+    """
+
+    layer: str
+    rows: int
+    inputs: int
+    captured: float | None
+    room: int
+    drift: float
+    leak: float | None
 
 
 class LayerCircuits:
@@ -47,6 +73,8 @@ class LayerCircuits:
         self.updates = 0
         self._positions = 1  # of a convolution's kernel on its input
         self._by_weight = False
+        self._before: Tensor | None = None
+        self._leak: float | None = None
         self._handles: list[Any] = [layer.register_forward_hook(self, with_kwargs=True)]
         self._hooked: Tensor | None = None
         self.hook_parameters()
@@ -65,6 +93,37 @@ class LayerCircuits:
         self._handles.append(self.layer.weight.register_hook(self._on_weight_gradient))
         if self.layer.bias is not None:
             self._handles.append(self.layer.bias.register_hook(self._on_bias_gradient))
+
+    def begin(self, rows: int) -> None:
+        """Grow every group's circuit, and remember the weights that the task begins with."""
+        self.hook_parameters()
+        self._before = self.layer.weight.detach().clone() if self.projecting else None
+        self._leak = None
+        for circuit in self.circuits:
+            circuit.grow(rows)
+
+    def end(self) -> None:
+        """Measure what leaked into the protected span, and freeze the new rows."""
+        if self._before is not None and self._before.shape == self.layer.weight.shape:
+            change = self.layer.weight.detach() - self._before
+            self._leak = self._share_inside(change)
+        self._before = None
+        with naming(self.name):
+            for circuit in self.circuits:
+                circuit.consolidate()
+
+    def report(self) -> "LayerReport":
+        """Return the state of the layer's circuits."""
+        total, left = torch.stack([circuit.energy for circuit in self.circuits]).sum(0).tolist()
+        return LayerReport(
+            layer=self.name,
+            rows=sum(circuit.rows for circuit in self.circuits),
+            inputs=sum(circuit.inputs for circuit in self.circuits),
+            captured=1.0 - left / total if total > 0 else None,
+            room=sum(circuit.room for circuit in self.circuits),
+            drift=max(circuit.drift for circuit in self.circuits),
+            leak=self._leak,
+        )
 
     def detach(self) -> None:
         """Take the hooks off the layer."""
@@ -117,7 +176,13 @@ class LayerCircuits:
         else:
             channels = error.reshape(-1, *error.shape[-3:]).movedim(1, -1).flatten(0, 2)
             rows = channels.unflatten(1, (len(self.circuits), -1)).movedim(1, 0)
-        return (rows.transpose(1, 2) @ projected).flatten(0, 1).view_as(self.layer.weight)
+        # group by group: a batched product of one is several times slower than a plain one
+        gradients = [error.T @ part for error, part in zip(rows, projected, strict=True)]
+        return (
+            torch.cat(gradients).view_as(self.layer.weight)
+            if len(gradients) > 1
+            else gradients[0].view_as(self.layer.weight)
+        )
 
     def input_gradient(self, error: Tensor, x: Tensor, backward: Tensor) -> Tensor:
         """Return the error at the layer's input."""
@@ -127,6 +192,13 @@ class LayerCircuits:
             source = x.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.layer._conv_forward(source, backward, None), source, error)
         return gradient
+
+    def _share_inside(self, change: Tensor) -> float:
+        """Return the share of a change's energy inside the span of the old rows."""
+        parts = change.flatten(1).chunk(len(self.circuits))
+        pairs = [(part, orthonormal_rows(c.old)) for part, c in zip(parts, self.circuits, strict=True) if len(c.old)]
+        inside = sum(float((part @ basis.T).double().square().sum()) for part, basis in pairs)
+        return inside / max(float(change.double().square().sum()), torch.finfo(torch.float64).tiny)
 
     def _chooses_input(self, pairs: Tensor, output: Tensor) -> bool:
         """Whether this call's rows are projected, not the gradient."""
@@ -139,8 +211,9 @@ class LayerCircuits:
         return pairs.numel() // self.layer.in_features < self.layer.out_features
 
     def _projected(self, x: Tensor) -> Tensor:
-        rows = self.rows_of(x)
-        return torch.stack([circuit.project(part) for circuit, part in zip(self.circuits, rows, strict=True)])
+        """Return the input's rows without what old rows explain, ``[group, row, pre]``."""
+        parts = [circuit.project(part) for circuit, part in zip(self.circuits, self.rows_of(x), strict=True)]
+        return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
 
     def _patches(self, x: Tensor) -> Tensor:
         """Return the patches that a convolution sees, ``[group, image and position, pre]``."""

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurocl.primitives.checks import check_count, check_number
+from neurocl.primitives.checks import check_count, check_name, check_number
 
 
 @runtime_checkable
@@ -117,3 +117,11 @@ class SettlingSpikes:
             count += spikes
             membrane -= spikes @ inhibition
         return count.mul_(quantum)
+
+
+def lateral_neurons(name: str, *, scale: float = 20.0, steps: int = 40) -> LateralNeurons:
+    """Return lateral neurons by name: ``"linear"``, ``"spike-rates"`` or ``"settling"``; the first takes no numbers."""
+    check_name("kind of lateral neurons", name, ("linear", "spike-rates", "settling"))
+    if name == "linear":
+        return LinearNeurons()
+    return (SpikeRates if name == "spike-rates" else SettlingSpikes)(scale=scale, steps=steps)

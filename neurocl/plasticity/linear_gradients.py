@@ -99,6 +99,8 @@ class LinearGradients:
 
     def _watch(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if not output.requires_grad:  # spikes over time, where rates are differentiated instead
+                return
             pre = inputs[0].detach()
             self._calls.append((name, pre.unsqueeze(0) if pre.ndim == 2 else pre, output))
 

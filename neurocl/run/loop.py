@@ -34,6 +34,15 @@ class Watcher(Protocol):
         """``task`` was learnt; ``accuracy`` by task, ``None`` where not measured."""
 
 
+@runtime_checkable
+class Diagnosed(Protocol):
+    """A learner whose mechanisms have something to say of each task."""
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return plain numbers, texts, lists and dicts."""
+        ...
+
+
 class Nobody:
     """A watcher that looks away."""
 
@@ -57,6 +66,7 @@ class History:
         confusion: ``[t, i, true, predicted, count]`` for every count above 0.
         test_sizes: Test samples by task.
         untrained: Accuracy by task after the head was made and before the first batch; ``None`` where undefined.
+        diagnostics: What the learner's mechanisms had to say of each task, where it has ``diagnostics``.
         cost: The learner's ``cost()`` after the last task.
         samples: Training samples observed, repetitions included.
         train_seconds: Time in begin_task, observe and end_task.
@@ -70,6 +80,7 @@ class History:
     test_sizes: list[int] = field(default_factory=list)
     untrained: list[float | None] = field(default_factory=list)
     cost: dict[str, Any] = field(default_factory=dict)
+    diagnostics: list[dict[str, Any]] = field(default_factory=list)
     samples: int = 0
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
@@ -127,6 +138,8 @@ def run(
                 check_losses(losses, task)
                 watcher.batch_done(losses)
             learner.end_task(task)
+        if isinstance(learner, Diagnosed):
+            history.diagnostics.append(learner.diagnostics())
         with measured(history, "evaluate_seconds", device):
             history.add(evaluate(learner, tests, range(task.index + 1), seed=seed, device=device), len(stream))
             if stream.setting == "domain-incremental" and task.index + 1 < len(stream):

@@ -203,6 +203,7 @@ def results_of(history: History, description: dict[str, Any]) -> dict[str, Any]:
         "untrained_accuracy": history.untrained,
         "test_sizes": history.test_sizes,
         "train_samples": history.samples,
+        "diagnostics": history.diagnostics,
         "cost": {
             **history.cost,
             "train_seconds": history.train_seconds,

@@ -1,0 +1,213 @@
+"""Do rates of DSR neurons follow their currents, and are weight gradients those of the equations, step by step?"""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, WeightedRate
+from neurocl.neurons import DSRLIF
+from neurocl.primitives.tasks import Task, TaskShape
+
+KEEP, THRESHOLD, SHARE, DT, TAU, T = math.exp(-0.05), 0.3, 0.3, 0.05, 1.0, 20  # the paper's numbers
+
+
+def weights(steps=T):
+    raw = torch.tensor([math.exp(-(steps - i) * DT / TAU) for i in range(1, steps + 1)], dtype=torch.float64)
+    return raw / raw.sum()
+
+
+class LiteralRates(torch.autograd.Function):
+    """The paper's neuron over T steps, every step of the sequence with a gradient of its own."""
+
+    @staticmethod
+    def forward(ctx, current, threshold):
+        u, out = torch.zeros_like(current[0]), []
+        for now in current:
+            u = KEEP * u + (1 - KEEP) * now
+            spike = (u >= SHARE * threshold).to(u.dtype)
+            u = u - threshold * spike
+            out.append(spike * threshold / DT)
+        ctx.save_for_backward(torch.tensordot(weights(len(current)).to(u), current, 1), threshold)
+        return torch.stack(out)
+
+    @staticmethod
+    def backward(ctx, grad):
+        rate_in, threshold = ctx.saved_tensors
+        top, total = threshold * TAU / DT, grad.sum(0)
+        inside = (rate_in > 0) & (rate_in < top)
+        each = (total * inside / TAU / len(grad)).expand(len(grad), *total.shape)
+        return each, DT * (total * (rate_in >= top)).sum()
+
+
+def shape(*sizes, classes=5):
+    return TaskShape(input_shape=sizes, num_classes=classes, num_tasks=1)
+
+
+def gradients(loss, named):
+    return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
+
+
+def same(found, expected):
+    for name, gradient in expected.items():
+        assert gradient.abs().max() > 1e-9, f"the test says nothing about {name}"
+        torch.testing.assert_close(found[name], gradient, rtol=1e-10, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def loud(network, factor):
+    """Drive the layers until some neurons fire at every step, so that thresholds learn too."""
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.synapse.weight.mul_(factor)
+    return network
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_gradients_of_a_network_are_those_of_the_paper_at_every_step(bias, float64):
+    make = lambda: DSRLIF(trainable=True)  # noqa: E731
+    options = {"neuron": make, "head": "single", "bias": bias, "training": "dsr", "readout": WeightedRate()}
+    network = MLP(shape(30), hidden=(40, 35), encoding=Direct(T), **options).double()
+    network = loud(network, 8.0)
+    inputs, labels = torch.rand(6, 30), torch.arange(6) % 5
+    scores = network(inputs)
+    found = gradients(functional.cross_entropy(scores, labels), dict(network.named_parameters()))
+    x = inputs.expand(T, -1, -1)
+    for layer in network.layers:
+        x = LiteralRates.apply(functional.linear(x, layer.synapse.weight, layer.synapse.bias), layer.neuron.threshold)
+        assert 0.02 < (x > 0).double().mean() < 0.9
+    logits = functional.linear(x, network.head.linear.weight, network.head.linear.bias)
+    expected_scores = torch.tensordot(weights(), logits, 1)
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-10, atol=1e-12)
+    same(found, gradients(functional.cross_entropy(expected_scores, labels), dict(network.named_parameters())))
+
+
+def test_an_input_over_time_goes_through_the_first_layer_as_spikes_do(float64):
+    over_time = TaskShape(input_shape=(30,), num_classes=5, num_tasks=1, time_steps=T)
+    network = loud(MLP(over_time, hidden=(40,), head="single", training="dsr", readout=WeightedRate()).double(), 6.0)
+    inputs, labels = torch.rand(T, 6, 30), torch.arange(6) % 5
+    found = gradients(functional.cross_entropy(network(inputs), labels), dict(network.named_parameters()))
+    layer, threshold = network.layers[0].synapse, torch.tensor(THRESHOLD)
+    x = LiteralRates.apply(functional.linear(inputs, layer.weight, layer.bias), threshold)
+    logits = functional.linear(x, network.head.linear.weight, network.head.linear.bias)
+    loss = functional.cross_entropy(torch.tensordot(weights(), logits, 1), labels)
+    same(found, gradients(loss, dict(network.named_parameters())))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["batch statistics", "frozen"])
+def test_gradients_with_normalisation_are_those_of_the_paper_at_every_step(frozen, float64):
+    network = HLOPNet(shape(2, 8, 8), encoding=Direct(6), head="single", training="dsr", readout=WeightedRate())
+    network = loud(network.double(), 1.5).train()
+    if frozen:
+        for layer in network.layers:
+            layer.normalise.momentum = 1.0
+        network(torch.rand(4, 2, 8, 8))
+        network.freeze_normalisation()
+    network.train()
+    inputs, labels = torch.rand(4, 2, 8, 8), torch.arange(4)
+    named = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    assert len(named) == (5 if frozen else 11)
+    found = gradients(functional.cross_entropy(network(inputs), labels), named)
+    x, threshold = inputs.expand(6, -1, -1, -1, -1), torch.tensor(THRESHOLD)
+    for layer in network.layers:
+        rows = layer.synapse(x.flatten(0, 1))
+        norm, statistics = layer.normalise, (layer.normalise.running_mean, layer.normalise.running_var)
+        rows = functional.batch_norm(
+            rows, *(statistics if frozen else (None, None)), norm.weight, norm.bias, not frozen, 0.0, norm.eps
+        )
+        x = LiteralRates.apply(rows.unflatten(0, x.shape[:2]), threshold)
+        x = functional.avg_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+    head = network.head.linear
+    loss = functional.cross_entropy(
+        torch.tensordot(weights(6), functional.linear(x.flatten(2), head.weight, head.bias), 1), labels
+    )
+    same(found, gradients(loss, named))
+
+
+def test_max_pooling_sends_errors_to_the_winners_of_every_step(float64):
+    network = loud(
+        CNN(shape(1, 8, 8), channels=(4, 6), encoding=Direct(6), head="single", training="dsr"), 4.0
+    ).double()
+    inputs, labels = torch.rand(4, 1, 8, 8), torch.arange(4)
+    named = {name: weight for name, weight in network.named_parameters() if name.startswith("layers.1")}
+    found = gradients(functional.cross_entropy(network(inputs), labels), named)
+    x, threshold = inputs.expand(6, -1, -1, -1, -1), torch.tensor(THRESHOLD)
+    for layer in network.layers:
+        x = LiteralRates.apply(layer.synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]), threshold)
+        x = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
+    x = x.flatten(2)
+    equally = torch.tensordot(weights(6), x, 1).detach() + (x.mean(0) - x.mean(0).detach())
+    loss = functional.cross_entropy(network.head(equally), labels)
+    same(found, gradients(loss, named))
+
+
+@pytest.mark.parametrize("steps", [20, 80])
+def test_a_constant_current_comes_out_as_itself_up_to_what_stays_in_the_membrane(steps, float64):
+    neuron = DSRLIF(fire_at=0.5)
+    current = torch.linspace(-2, 8, 401).unsqueeze(0)
+    response = neuron.respond(current, current.clone().requires_grad_(), time_steps=steps)
+    per_rate = (1 - neuron.keep) * 20  # 0.975: in steps, not in continuous time
+    expected = (per_rate * current).clamp(0, neuron.amplitude)
+    # the membrane ends between -threshold / 2 and threshold / 2 where rates can follow
+    bound = 0.5 * neuron.threshold * float(weights(steps)[-1]) * 20
+    assert bound < neuron.amplitude * 0.041
+    inside = (per_rate * current > 0) & (per_rate * current < neuron.amplitude)
+    assert ((response.rate - expected).abs()[inside] <= bound + 1e-9).all()
+    assert torch.equal(response.rate[~inside & (current < 0)], torch.zeros_like(current[~inside & (current < 0)]))
+    torch.testing.assert_close(response.rate[current > 7], torch.full_like(current[current > 7], neuron.amplitude))
+    # the plain mean misses what leaks out of the membrane over time besides what stays in it
+    bound = 0.5 * neuron.threshold * (1 - neuron.keep + 1 / steps) * 20
+    assert ((response.credit - expected).abs()[inside] <= bound + 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("rate_slope", "slope", "top"), [("paper", 1.0, 6.0), ("exact", 20 * (1 - KEEP), 0.3 / (1 - KEEP))]
+)
+def test_the_derivative_of_rates_has_the_slope_and_the_range_asked_for(rate_slope, slope, top, float64):
+    neuron = DSRLIF(rate_slope=rate_slope)
+    assert neuron.amplitude == pytest.approx(6.0)
+    current = torch.tensor([[-0.1, 1e-6, 3.0, top - 1e-6, top + 1e-6, 9.0]], requires_grad=True)
+    for sequence, steps in ((current.detach(), 20), (current.detach().expand(20, 1, 6), None)):
+        response = neuron.respond(sequence, current, time_steps=steps)
+        (found,) = torch.autograd.grad(response.credit.sum(), current)
+        torch.testing.assert_close(found, torch.tensor([[0.0, slope, slope, slope, 0.0, 0.0]]))
+
+
+def test_a_scaled_sequence_is_the_sequence(float64):
+    neuron, current = DSRLIF(), torch.randn(20, 3, 50) + 1
+    mean = current.mean(0).requires_grad_()
+    plain, scaled = neuron.respond(current, mean), neuron.respond(current / 6, mean, scale=6.0)
+    assert 0.05 < plain.spikes.mean() < 0.6
+    assert torch.equal(plain.spikes, scaled.spikes)
+    torch.testing.assert_close(plain.rate, torch.tensordot(weights(), 6 * plain.spikes, 1))
+    assert torch.equal(plain.spikes, neuron(current)[0])
+
+
+def test_training_and_prediction_see_the_same_scores():
+    network = loud(MLP(shape(30), hidden=(40, 35), head="expanding", training="dsr"), 4.0)
+    network.begin_task(
+        Task(
+            index=0, task_id=None, classes=(0, 1), seen_classes=(0, 1), boundary="clear", size=1, batches=lambda *_: []
+        )
+    )
+    inputs = torch.rand(6, 30)
+    torch.testing.assert_close(network(inputs).detach(), network.predict(inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_the_weight_gradient_takes_as_many_rows_as_the_batch_has():
+    over_time = TaskShape(input_shape=(30,), num_classes=5, num_tasks=1, time_steps=T)
+    for network, inputs in (
+        (MLP(shape(30), hidden=(40, 35), head="single", encoding=Direct(T), training="dsr"), torch.rand(6, 30)),
+        (MLP(over_time, hidden=(40, 35), head="single", encoding=Frames(T), training="dsr"), torch.rand(T, 6, 30)),
+    ):
+        rows = []
+
+        def look(module, args, kwargs, output, rows=rows):
+            if output.requires_grad:
+                rows.append(tuple(args[0].shape))
+                assert kwargs.get("observed", args[0]).shape == args[0].shape
+
+        for layer in (*(layer.synapse for layer in network.layers), network.head.linear):
+            layer.register_forward_hook(look, with_kwargs=True)
+        network(inputs).sum().backward()
+        assert rows == [(6, 30), (6, 40), (6, 35)]
