@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from neurocl.run.shelf import find, known_models, split_coding
+from neurocl.run.shelf import find, known_models, parsed, split_coding
 
 
 def print_shown(text: str) -> None:
@@ -27,8 +27,7 @@ def print_shown(text: str) -> None:
 
 def print_model(path: Path) -> None:
     """Print a model's docstring and its Config, comments included, without running the file."""
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    source, tree = parsed(path)
     console = Console(highlight=False, soft_wrap=True)
     console.print(path.stem, style="bold", markup=False)
     console.print(ast.get_docstring(tree) or "", markup=False)

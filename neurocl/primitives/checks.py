@@ -76,9 +76,10 @@ def check_count(name: str, value: object, *, at_least: int = 1) -> int:
     number = as_float(value)
     if not number.is_integer() or number < at_least:
         raise BadInput(f"{name} must be a whole number of at least {at_least}; got {value!r}")
-    if value > LARGEST_COUNT:  # the float may be a rounded one
+    count = value if isinstance(value, int) else int(number)  # a float has 53 bits, a seed may have more
+    if count > LARGEST_COUNT:
         raise BadInput(f"{name} must be a whole number of at most {LARGEST_COUNT}; got {value!r}")
-    return value if isinstance(value, int) else int(number)  # a float has 53 bits, a seed may have more
+    return count
 
 
 def check_counts(name: str, values: Iterable[object]) -> tuple[int, ...]:
