@@ -12,7 +12,7 @@ spiking neural networks, ICLR. Differs: see `neurocl.plasticity.LateralCircuit`;
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -51,7 +51,7 @@ class Config:
     share: float = 0.99  # of the activity's energy that rows are to capture
     rows_first: tuple[int, ...] = (80, 200, 100)  # "fixed": in the first task, by layer; the last holds on
     rows_later: tuple[int, ...] = (70, 70, 50, 50, 50, 30, 30, 30, 10)  # in each later task, every layer
-    rows_later_by_layer: tuple[int, ...] = ()  # by layer, in every later task; used in its place where given
+    rows_later_by_layer: tuple[int, ...] = ()  # or by layer, the same in every later task; the last holds on
     hebbian_rate_first: float = 0.001  # learning rate of the first layer's lateral weights
     hebbian_rate: float = 0.01  # of the other layers'
     hebbian_momentum: float = 0.9  # share of the last lateral change that is kept
@@ -66,6 +66,7 @@ class Config:
     readout_strength: float | Literal["auto"] = "auto"  # ridge strength of the class-incremental readout
     optimiser: OptimiserName = "sgd"  # "momentum" for the cnn, 0.9
     learning_rate: float = 0.1  # a step; 0.01 for the cnn
+    anneal: Literal["constant", "linear", "cosine"] = "constant"  # learning rate within a task; "cosine" for the cnn
     batch_size: int = 64  # samples a step
     epochs: int = 1  # passes over a task; 200 for the cnn
 
@@ -86,6 +87,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         optimiser=optimiser,
         name="hlop",
         device=device,
+        anneal=config.anneal,
         loss_mask="task" if by_class else "all",
         at_task_begin=(lateral.begin,) if lateral else (),
         at_task_end=(lateral.end,) if lateral else (),
@@ -125,16 +127,13 @@ def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: in
 
 def attach_circuits(config: Config, network: Network, names: list[str], seed: int) -> LateralCircuits:
     """Return circuits on the named layers."""
-    rules = [
-        HebbianRule(
-            learning_rate=config.hebbian_rate if place else config.hebbian_rate_first,
-            momentum=config.hebbian_momentum,
-            iterations=config.hebbian_iterations,
-            clamp=config.hebbian_clamp,
-            deflate=config.deflate,
-        )
-        for place in range(len(names))
-    ]
+    rule = HebbianRule(
+        learning_rate=config.hebbian_rate,
+        momentum=config.hebbian_momentum,
+        iterations=config.hebbian_iterations,
+        clamp=config.hebbian_clamp,
+        deflate=config.deflate,
+    )
     first = [*config.rows_first, *[config.rows_first[-1]] * len(names)]
     later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later] * len(names)
     fixed = {name: (first[place], *later[min(place, len(later) - 1)]) for place, name in enumerate(names)}
@@ -143,7 +142,8 @@ def attach_circuits(config: Config, network: Network, names: list[str], seed: in
         layers=names,
         rows=fixed if config.rows == "fixed" else config.rows,
         share=config.share,
-        rules=dict(zip(names, rules, strict=True)),
+        rule=rule,
+        rules={names[0]: replace(rule, learning_rate=config.hebbian_rate_first)},
         neurons=lateral_neurons(config.lateral, scale=config.lateral_scale, steps=config.lateral_steps),
         side=config.side,
         orthonormalise=config.orthonormalise,

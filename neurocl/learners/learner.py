@@ -1,5 +1,6 @@
 """The contract of a learner, and what it tells of itself."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,6 +42,10 @@ class Schedule:
     batch_size: int
     epochs: int = 1
     iterations: int = 0
+
+    def batches_in(self, task: Task) -> int:
+        """Return the number of batches that a task's data make."""
+        return self.iterations or self.epochs * math.ceil(task.size / self.batch_size)
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size)

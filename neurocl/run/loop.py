@@ -126,7 +126,7 @@ def run(
     for task in stream:
         if task.index < len(history.accuracy):
             continue  # learnt before the run was interrupted
-        watcher.task_begins(task.index, len(stream), batches_in(task, learner.schedule))
+        watcher.task_begins(task.index, len(stream), learner.schedule.batches_in(task))
         with measured(history, "train_seconds", device):
             learner.begin_task(task)
         if task.index == 0:
@@ -169,11 +169,6 @@ def check_abilities(abilities: Abilities, stream: Stream) -> None:
         )
 
 
-def batches_in(task: Task, schedule: Schedule) -> int:
-    """Number of batches that :func:`scheduled` gives."""
-    return schedule.iterations or schedule.epochs * math.ceil(task.size / schedule.batch_size)
-
-
 def scheduled(task: Task, schedule: Schedule) -> Iterator[Batch]:
     """Yield a task's batches: whole epochs, or a number of batches from passes that are reshuffled each time.
 
@@ -181,7 +176,7 @@ def scheduled(task: Task, schedule: Schedule) -> Iterator[Batch]:
     """
     if task.size < 1:
         raise BadInput(f"task {task.index} has no training samples; give every task some, or leave its classes out")
-    left = batches_in(task, schedule)
+    left = schedule.batches_in(task)
     for epoch in count():
         for batch in task.batches(schedule.batch_size, epoch):
             yield batch
