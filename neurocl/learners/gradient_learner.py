@@ -17,7 +17,7 @@ from torch import Tensor, nn, optim
 
 from neurocl.learners.cross_entropy import LOSS_MASKS, cross_entropy, masked
 from neurocl.learners.footprint import copied, measured, tensor_bytes
-from neurocl.learners.learner import Abilities, Cost, Schedule
+from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
 from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over
 from neurocl.networks import evaluating
 from neurocl.primitives.checks import BadInput, check_finite, check_name
@@ -283,7 +283,7 @@ class GradientLearner:
         """Refuse to step on a loss that is not finite; the weights are as before the batch."""
         bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            raise BadInput(
+            raise Diverged(
                 f"{self.name} diverged: loss {', '.join(bad)} at step {self.steps} (task {self.tasks_begun - 1}); "
                 "lower the learning rate with --set learning_rate=..., or the strength of the extra loss terms"
             )

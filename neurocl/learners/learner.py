@@ -6,8 +6,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Batch, Task
+
+
+class Diverged(BadInput):
+    """Learning came to numbers that are not finite; the same run would come to them again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
-from neurocl.learners.learner import Abilities, Learner, Schedule
+from neurocl.learners.learner import Abilities, Diverged, Learner, Schedule
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Batch, Task
 from neurocl.run.evaluation import Evaluation, TestSets, evaluate, mixed, scores_of
@@ -118,7 +118,8 @@ def run(
         watcher: Told of the progress.
 
     Raises:
-        BadInput: If the setting hides what the learner needs, a task is empty, or learning diverges.
+        BadInput: If the setting hides what the learner needs, or a task is empty.
+        Diverged: If learning comes to numbers that are not finite.
     """
     check_abilities(learner.abilities, stream)
     history, watcher, tests = history or History(), watcher or Nobody(), TestSets(stream)
@@ -193,7 +194,7 @@ def check_losses(losses: dict[str, float], task: Task) -> None:
     """Refuse to go on once learning has diverged."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
-            raise BadInput(
+            raise Diverged(
                 f"the loss {name!r} became {loss} in task {task.index}, so learning diverged: "
                 "lower the model's learning rate or strength with --set"
             )

@@ -196,6 +196,8 @@ def patch_positions(shape: TaskShape, *, patch: int, regions: int) -> tuple[int,
     channels, height, width = shape.input_shape
     if min(height, width) < patch + regions - 1:
         raise BadInput(
-            f"images must measure at least patch + regions - 1 = {patch + regions - 1} each way; got {height} x {width}"
+            f"images must measure at least patch + regions - 1 = {patch + regions - 1} each way; "
+            f"got {height} x {width}: "
+            "make patch smaller, or use RandomFeatures"
         )
     return channels, height - patch + 1, width - patch + 1
