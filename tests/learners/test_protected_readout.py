@@ -47,11 +47,7 @@ def test_circuits_tell_after_each_task_what_they_hold_and_let_through(digits):
     history = run(model.build(model.config(**SMALL), digits.shape, 0), digits, seed=0)
     assert len(history.diagnostics) == len(digits)
     rows = [[layer["rows"] for layer in task["lateral"]] for task in history.diagnostics]
-    assert all(
-        later >= earlier
-        for one, two in pairwise(rows)
-        for earlier, later in zip(one, two, strict=True)
-    )
+    assert all(later >= earlier for one, two in pairwise(rows) for earlier, later in zip(one, two, strict=True))
     assert history.diagnostics[0]["lateral"][0]["leak"] is None
     assert all(layer["leak"] < 1e-6 for task in history.diagnostics[1:] for layer in task["lateral"])
     assert all(layer["captured"] > 0.8 for layer in history.diagnostics[0]["lateral"])
