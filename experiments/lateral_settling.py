@@ -32,8 +32,9 @@ OUT = Path("results/experiments/lateral_settling")
 
 def rows_of(repaired: bool, seed: int) -> tuple[LateralCircuit, torch.Tensor]:
     """Return a circuit that learnt the first three permutations, and activity of all of them."""
-    options = {} if repaired else {"rule": HebbianRule(deflate=False), "orthonormalise": "never"}
-    circuit = LateralCircuit(64, seed=seed, **options)
+    circuit = LateralCircuit(
+        64, seed=seed, rule=HebbianRule(deflate=repaired), orthonormalise="task" if repaired else "never"
+    )
     seen = []
     for task in streams.open("permuted-digits", seed=seed, options=STREAM):
         if task.index == 3:
@@ -69,7 +70,7 @@ def accuracy(seed: int, **settings: object) -> float:
     """Return the average accuracy after four permutations."""
     model, stream = load_model("hlop"), streams.open("permuted-digits", seed=seed, options=STREAM)
     learner = model.build(model.config(**MODEL | settings), stream.shape, seed)
-    return statistics.fmean(run(learner, stream, seed=seed).accuracy[-1])
+    return statistics.fmean(value for value in run(learner, stream, seed=seed).accuracy[-1] if value is not None)
 
 
 def mean_of(found: list[dict[str, list[float]]]) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ Run: python experiments/protected_statistics.py   (five minutes of one core)
 
 import statistics
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -27,7 +28,7 @@ VARIANTS = {"99 %": {}, "95 %": {"share": 0.95}, "80 %": {"share": 0.8}, "no cir
 OUT = Path("results/experiments/protected_statistics")
 
 
-def drift_and_accuracy(coding: str, seed: int, settings: dict[str, object]) -> tuple[float, float, float]:
+def drift_and_accuracy(coding: str, seed: int, settings: Mapping[str, object]) -> tuple[float, float, float]:
     """Return the relative change of old activity, accuracy on the first task, and on all of them."""
     stream, model = streams.open("split-mnist", seed=seed, options=STREAM), load_model("hlop")
     learner = cast(ProtectedReadout, model.build(model.config(coding=coding, **settings), stream.shape, seed))
