@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from neurocl.memory import RecursiveRidge
-from neurocl.networks import FeatureMap, PatchFeatures, RandomFeatures
-from neurocl.networks.feature_maps.patch_features import normalised
+from neurocl.networks import FeatureMap, FoldiakFeatures, PatchFeatures, RandomFeatures
+from neurocl.networks.feature_maps.patches import normalised
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
 
@@ -18,6 +18,7 @@ SHAPE = TaskShape(input_shape=IMAGE, num_classes=4, num_tasks=2)
 SMALL = {
     RandomFeatures: {"features": 50},
     PatchFeatures: {"filters": 20, "patch": 4, "samples": 500},
+    FoldiakFeatures: {"filters": 20, "patch": 4, "samples": 2000, "hebbian_rate": 0.05},
 }
 every_map = pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 every_coding = pytest.mark.parametrize("coding", ["spiking", "rate"])
