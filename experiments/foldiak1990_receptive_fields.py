@@ -11,6 +11,7 @@ Run: python experiments/foldiak1990_receptive_fields.py   (minutes; writes field
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -23,11 +24,17 @@ from neurocl.primitives.seeding import generator
 
 SEEDS = range(3)
 OUT = Path("results/experiments/foldiak1990_receptive_fields")
-CLAIMS = []  # no continual learning here: nothing for the shelf to run
+CLAIMS: list[Any] = []  # no continual learning here: nothing for the shelf to run
 SIDE, UNITS = 10, 144
 BATCH, UPDATES, TESTED = 100, 2500, 20_000  # patches an update; updates; patches measured
-RULES = {"target_rate": 0.01, "time_steps": 20, "keep": 0.9, "anti_hebbian_rate": 0.02, "hebbian_rate": 8.0}
-VARIANTS = {"with lateral inhibition": {}, "without": {"anti_hebbian_rate": 0.0}}
+RULES: dict[str, Any] = {
+    "target_rate": 0.01,
+    "time_steps": 20,
+    "keep": 0.9,
+    "anti_hebbian_rate": 0.02,
+    "hebbian_rate": 8.0,
+}
+VARIANTS: dict[str, dict[str, Any]] = {"with lateral inhibition": {}, "without": {"anti_hebbian_rate": 0.0}}
 MEASURES = ("mean rate", "|correlation|", "likeness of fields", "lifetime sparseness", "population sparseness")
 
 
@@ -48,7 +55,7 @@ def whitening(rows: Tensor) -> Tensor:
     return vectors @ torch.diag((values + 0.05 * values.mean()).rsqrt()) @ vectors.T
 
 
-def learnt(rows: Tensor, *, seed: int, **rules: float) -> FoldiakLayer:
+def learnt(rows: Tensor, *, seed: int, **rules: Any) -> FoldiakLayer:
     """Let the circuit see every row once; the last third at a quarter of the rates."""
     layer = FoldiakLayer(rows.shape[1], UNITS, seed=seed, **(RULES | {"threshold_rate": 0.3} | rules))
     for update, batch in enumerate(rows.split(BATCH)):
@@ -70,7 +77,8 @@ def measured(layer: FoldiakLayer, rows: Tensor) -> list[float]:
 
 def figure(fields: dict[str, Tensor]) -> Figure:
     """Draw every unit's field, in units of its own largest weight, a panel a variant."""
-    drawn = Figure(figsize=(11, 6), layout="constrained")
+    drawn = Figure(figsize=(12, 6.6))
+    drawn.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.88, wspace=0.05)
     across = int(UNITS**0.5)
     for place, (name, rows) in enumerate(fields.items(), start=1):
         axes = drawn.add_subplot(1, len(fields), place)
@@ -78,15 +86,17 @@ def figure(fields: dict[str, Tensor]) -> Figure:
         framed = functional.pad(tiles, (1, 1, 1, 1), value=torch.nan)
         mosaic = framed.permute(0, 2, 1, 3).reshape(across * (SIDE + 2), -1)
         axes.imshow(mosaic, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        axes.set_title(name)
+        axes.set_title(name, fontsize=13)
         axes.set_axis_off()
-    drawn.suptitle(f"Receptive fields of {UNITS} spiking units, whitened {SIDE} x {SIDE} patches of CIFAR-10, seed 0")
+    drawn.suptitle(
+        f"Receptive fields of {UNITS} spiking units on whitened {SIDE} x {SIDE} patches of CIFAR-10", fontsize=14
+    )
     return drawn
 
 
 def main() -> int:
     """Learn, measure, print the table and draw the fields of the first seed."""
-    stream = streams.open("split-cifar10", seed=0, normalise="none")
+    stream = streams.open("split-cifar10", seed=0)
     train = torch.cat([batch.inputs for batch in stream.task(0).batches(1000, -1)])
     test = torch.cat([stream.test(index).inputs for index in range(5)])
     found: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}

@@ -21,25 +21,29 @@ from neurocl.primitives.tasks import Coding, TaskShape
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every number of the model; two where the units' output differs by coding: spikes per step, or graded."""
+    """Every number of the model; those that begin with graded_ stand in for their namesakes in rate coding."""
 
     coding: Coding = "spiking"  # "rate": graded outputs, settled under graded inhibition
     filters: int = 400  # units a place, of 9 features each, and a constant feature; at most 2 a pixel of the image
     patch: int = 6  # pixels, side of a patch; at most half the image's side
-    target_rate: float = 0.08  # spiking: spikes per step that a unit is held at; smaller is sparser
-    target_output: float = 0.07  # rate coding: graded output, in root mean squares of the response
-    time_steps: int = 8  # spiking: steps a place is given to settle
-    keep: float = 0.8  # spiking: share of a unit's membrane left after one step
-    settling_steps: int = 4  # rate coding: the same two
-    settling_keep: float = 0.6
-    anti_hebbian_rate: float = 0.05  # of lateral inhibition; 0: no lateral synapses
-    lateral_decay: float = 5.0  # spiking: of lateral inhibition; larger keeps it weaker
-    output_decay: float = 20.0  # rate coding: the same
-    hebbian_rate: float = 0.0  # of filters; 0: they stay the patches they start as
-    threshold_rate: float = 0.05  # of homeostatic thresholds
+    target_rate: float = 0.08  # spikes per step that a unit is held at over the first task; smaller is sparser
+    time_steps: int = 8  # steps that the units of a place are given to settle
+    keep: float = 0.8  # share of a unit's membrane left after one step
+    threshold: float = 4.0  # at the start, in root mean squares of the response; homeostasis moves it
+    anti_hebbian_rate: float = 0.05  # learning rate of lateral inhibition; 0: no lateral synapses
+    lateral_decay: float = 5.0  # of lateral inhibition, per unit of that; larger keeps it weaker
+    hebbian_rate: float = 0.1  # learning rate of filters; 0: they stay the patches they start as
+    graded_target_rate: float = 0.11  # in root mean squares of the response
+    graded_time_steps: int = 4  # the first needs no product
+    graded_keep: float = 0.6  # smaller settles sooner, and needs weaker inhibition
+    graded_threshold: float = 0.5  # as above
+    graded_anti_hebbian_rate: float = 0.02  # as above
+    graded_lateral_decay: float = 20.0  # as above
+    graded_hebbian_rate: float = 0.05  # as above
+    threshold_rate: float = 0.05  # learning rate of homeostatic thresholds
     contrast_floor: float = 0.5  # added to a patch's variance, in mean variances; larger leaves faint patches fainter
     whitening_floor: float = 0.1  # added to the spectrum before whitening; larger whitens fine structure less
-    samples: int = 50_000  # patches of the first task that the circuit learns from
+    samples: int = 60_000  # patches of the first task that the circuit learns from
     strength: float | Literal["auto"] = "auto"  # ridge strength; "auto": least error on held-out training samples
     held_out: float = 0.1  # share of training samples held out for that choice; the weights use all
     batch_size: int = 1000  # samples counted at once; changes nothing but speed and memory
@@ -48,20 +52,15 @@ class Config:
 def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu") -> RidgeReadout:
     """Return the learner for streams of this shape; the circuit follows from ``seed`` and the first task."""
     height, width = task_shape.input_shape[-2:] if len(task_shape.input_shape) == 3 else (64, 64)  # else refused below
-    spiking = config.coding == "spiking"
+    graded = "graded_" if config.coding == "rate" else ""
+    names = ["target_rate", "time_steps", "keep", "threshold", "anti_hebbian_rate", "lateral_decay", "hebbian_rate"]
     features = FoldiakFeatures(
         task_shape,
         filters=min(config.filters, 2 * height * width),
         patch=min(config.patch, height // 2, width // 2),
         coding=config.coding,
-        target_rate=config.target_rate if spiking else config.target_output,
-        time_steps=config.time_steps if spiking else config.settling_steps,
-        keep=config.keep if spiking else config.settling_keep,
-        anti_hebbian_rate=config.anti_hebbian_rate,
-        lateral_decay=config.lateral_decay if spiking else config.output_decay,
-        hebbian_rate=config.hebbian_rate,
+        **{name: getattr(config, graded + name) for name in names},
         threshold_rate=config.threshold_rate,
-        threshold=4.0 if spiking else 0.5,
         contrast_floor=config.contrast_floor,
         whitening_floor=config.whitening_floor,
         samples=config.samples,

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurocl.kernels.event_product import event_linear
 from neurocl.neurons import LIF
 from neurocl.plasticity import anti_hebbian_step, oja_step
 from neurocl.primitives.checks import BadInput, check_count, check_finite, check_name, check_number
@@ -24,7 +25,7 @@ def settle_spikes(
     lateral: Float[Tensor, "neuron neuron"],
     threshold: Float[Tensor, " neuron"],
     *,
-    neuron: LIF,
+    keep: float,
     time_steps: int,
 ) -> Float[Tensor, "batch neuron"]:
     r"""Return the firing rates, in spikes per step, of integrate-and-fire units that inhibit each other.
@@ -36,16 +37,19 @@ def settle_spikes(
         drive: Drive u, the same at every step.
         lateral: Inhibition W, from column to row.
         threshold: Drive :math:`\theta` that brings a unit from rest to threshold in one step.
-        neuron: Units with threshold 1; their ``keep`` is k.
+        keep: Share k of the membrane left after one step.
         time_steps: Number of steps.
     """
-    current, inhibition = drive / threshold, lateral.T / threshold
-    output, state = neuron.step(current)
-    total = output
+    current, inhibition = drive / threshold, (lateral / threshold.unsqueeze(1)).contiguous()
+    v = current.clone()
+    spikes = (v > 1).to(v)
+    total = spikes.clone()
     for _ in range(time_steps - 1):
-        output, state = neuron.step(torch.addmm(current, output, inhibition, alpha=-1), state)
-        total = total + output
-    return total / time_steps
+        # the units of neurocl.neurons.LIF, in place: thousands of patches an image make memory traffic the cost
+        v.sub_(spikes).mul_(keep).add_(current).sub_(event_linear(spikes, inhibition, None, graded=False))
+        torch.gt(v, 1, out=spikes)
+        total.add_(spikes)
+    return total.div_(time_steps)
 
 
 def settle_rates(
@@ -72,10 +76,11 @@ def settle_rates(
         Rozell et al. 2008, Sparse coding via thresholding and local competition. Differs: one-sided outputs, and W is
         learnt, not the filters' overlap.
     """
-    potential, output = drive, (drive - threshold).relu_()
+    above, output = drive - threshold, (drive - threshold).relu_()  # v less its threshold
+    settled, inhibition = (1 - keep) * above, (1 - keep) * lateral
     for _ in range(time_steps - 1):
-        potential = keep * potential + (1 - keep) * torch.addmm(drive, output, lateral.T, alpha=-1)
-        output = (potential - threshold).relu_()
+        above = above.mul_(keep).add_(settled).sub_(event_linear(output, inhibition, None))
+        output = above.relu()
     return output
 
 
@@ -180,8 +185,12 @@ class FoldiakLayer(nn.Module):
     def settle(self, drive: Float[Tensor, "batch post"]) -> Float[Tensor, "batch post"]:
         """Return what the units settle at under a ``drive`` that was computed elsewhere."""
         lateral, threshold = self.lateral.to(drive), self.threshold.to(drive)
+        if not bool(lateral.any()):  # nobody inhibits anybody: the same outputs, without the products
+            if self.coding == "rate":
+                return (drive - threshold).relu_()
+            return self.neuron.constant(drive / threshold, self.time_steps)[0].mean(0)
         if self.coding == "spiking":
-            return settle_spikes(drive, lateral, threshold, neuron=self.neuron, time_steps=self.time_steps)
+            return settle_spikes(drive, lateral, threshold, keep=self.neuron.keep, time_steps=self.time_steps)
         return settle_rates(drive, lateral, threshold, keep=self.neuron.keep, time_steps=self.time_steps)
 
     def _settled(self, inputs: Tensor) -> Tensor:

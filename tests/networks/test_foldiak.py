@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 
 from neurocl.networks import FoldiakFeatures, FoldiakLayer, mean_absolute_correlation, sparseness
 from neurocl.networks.foldiak import LEAST_THRESHOLD, settle_rates, settle_spikes
-from neurocl.neurons import LIF
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import CODINGS, TaskShape
 
@@ -60,7 +59,7 @@ def test_settling_is_its_equation_step_by_step():
             potential = 0.9 * potential + 0.1 * (drive - graded @ lateral.T)
             graded = (potential - threshold).relu()
     assert 0.05 < (total / 7).mean() < 0.9
-    found = settle_spikes(drive, lateral, threshold, neuron=LIF.from_keep(0.9), time_steps=7)
+    found = settle_spikes(drive, lateral, threshold, keep=0.9, time_steps=7)
     torch.testing.assert_close(found, total / 7)
     torch.testing.assert_close(settle_rates(drive, lateral, threshold, keep=0.9, time_steps=7), graded)
 

@@ -22,6 +22,7 @@ FLOORS: dict[str, tuple[float, float, dict[str, object]]] = {  # spiking, rate-c
     "ncm": (0.82, 0.82, {"features": 300}),
     "ridge": (0.92, 0.94, {"features": 300}),
     "patch_ridge": (0.93, 0.95, {"filters": 50}),
+    "foldiak_ridge": (0.93, 0.95, {"filters": 50, "samples": 20_000}),
 }
 CEILING = 0.45  # of models that have nothing against forgetting in a class-incremental stream
 FORGETFUL = {"finetune", "ewc"}

@@ -76,12 +76,12 @@ class FoldiakFeatures(FeatureMap):
         keep: float = 0.8,
         anti_hebbian_rate: float = 0.05,
         lateral_decay: float = 5.0,
-        hebbian_rate: float = 0.0,
+        hebbian_rate: float = 0.1,
         threshold_rate: float = 0.05,
         threshold: float = 4.0,
         contrast_floor: float = 0.5,
         whitening_floor: float = 0.1,
-        samples: int = 50_000,
+        samples: int = 60_000,
         seed: int = 0,
     ) -> None:
         check_count("filters", filters)
