@@ -28,12 +28,9 @@ CLAIMS: list[Any] = []  # no continual learning here: nothing for the shelf to r
 SIDE, UNITS = 10, 144
 BATCH, UPDATES, TESTED = 100, 2500, 20_000  # patches an update; updates; patches measured
 RULES: dict[str, Any] = {
-    "target_rate": 0.01,
-    "time_steps": 20,
-    "keep": 0.9,
-    "anti_hebbian_rate": 0.02,
-    "hebbian_rate": 8.0,
-}
+    "target_rate": 0.01, "time_steps": 20, "keep": 0.9,
+    "anti_hebbian_rate": 0.02, "hebbian_rate": 8.0, "threshold_rate": 0.3,
+}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {"with lateral inhibition": {}, "without": {"anti_hebbian_rate": 0.0}}
 MEASURES = ("mean rate", "|correlation|", "likeness of fields", "lifetime sparseness", "population sparseness")
 
@@ -57,7 +54,7 @@ def whitening(rows: Tensor) -> Tensor:
 
 def learnt(rows: Tensor, *, seed: int, **rules: Any) -> FoldiakLayer:
     """Let the circuit see every row once; the last third at a quarter of the rates."""
-    layer = FoldiakLayer(rows.shape[1], UNITS, seed=seed, **(RULES | {"threshold_rate": 0.3} | rules))
+    layer = FoldiakLayer(rows.shape[1], UNITS, seed=seed, **(RULES | rules))
     for update, batch in enumerate(rows.split(BATCH)):
         if update == 2 * UPDATES // 3:
             layer.anti_hebbian_rate, layer.hebbian_rate = layer.anti_hebbian_rate / 4, layer.hebbian_rate / 4
@@ -88,9 +85,7 @@ def figure(fields: dict[str, Tensor]) -> Figure:
         axes.imshow(mosaic, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axes.set_title(name, fontsize=13)
         axes.set_axis_off()
-    drawn.suptitle(
-        f"Receptive fields of {UNITS} spiking units on whitened {SIDE} x {SIDE} patches of CIFAR-10", fontsize=14
-    )
+    drawn.suptitle(f"Fields of {UNITS} spiking units on whitened {SIDE} x {SIDE} patches of CIFAR-10", fontsize=14)
     return drawn
 
 
