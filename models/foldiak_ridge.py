@@ -4,7 +4,7 @@ At every place of an image units compete by lateral inhibition that was learnt, 
 task's patches alone; their thresholds hold them at one rate, their filters follow Oja's rule or stay the patches they
 start as. Bytes are those of `patch_ridge` and the lateral weights; `--set anti_hebbian_rate=0` is the control.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking 0.0 %, rate 0.0 %.
+Expected, class-incremental split-digits, seeds 0-2: spiking 98.9 %, rate 99.0 %.
 Command: `neurocl run foldiak_ridge split-digits --seeds 0-2`, and `foldiak_ridge:rate`.
 
 Source: Földiák 1990 and Zylberberg et al. 2011 for the circuit, Coates & Ng 2011 for the features around, Zhuang et al.
