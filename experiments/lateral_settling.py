@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from neurocl import streams
@@ -25,6 +26,8 @@ STEPS = (2, 5, 10, 20, 40, 80, 160)
 SCALE = 8.0  # largest answer of a lateral neuron; images of unit mean square have a norm of 8
 KINDS = ("spike-rates", "settling")
 RULES = {"repaired": True, "published": False}
+LINES = {"repaired": "-", "published": "--"}
+COLOURS = {"spike-rates": "C0", "settling": "C1", "linear": "0.4"}
 STREAM = {"tasks": "4", "normalise": "standardise"}
 MODEL = {"hidden": (200, 200), "epochs": 10, "rows": "fixed", "rows_first": (12, 30, 30), "rows_later": (12,)}
 OUT = Path("results/experiments/lateral_settling")
@@ -55,14 +58,12 @@ def projection_errors(seed: int) -> dict[str, list[float]]:
         circuit, x = rows_of(repaired, seed)
         basis = torch.linalg.qr(circuit.old.double().T).Q.T.float()
         there = (x @ basis.T).square().sum()
-        for kind in KINDS:
+        for kind in (*KINDS, "linear"):
             errors[f"{kind}, {rule}"] = []
             for steps in STEPS:
                 circuit.neurons = lateral_neurons(kind, scale=SCALE, steps=steps)
                 left = (circuit.project(x) @ basis.T).square().sum()
                 errors[f"{kind}, {rule}"].append(float(left / there))
-        circuit.neurons = lateral_neurons("linear")
-        errors[f"linear, {rule}"] = [float((circuit.project(x) @ basis.T).square().sum() / there)] * len(STEPS)
     return errors
 
 
@@ -73,34 +74,23 @@ def accuracy(seed: int, **settings: object) -> float:
     return statistics.fmean(value for value in run(learner, stream, seed=seed).accuracy[-1] if value is not None)
 
 
-def mean_of(found: list[dict[str, list[float]]]) -> dict[str, list[float]]:
-    """Return means over seeds."""
-    return {
-        name: [statistics.fmean(values) for values in zip(*(f[name] for f in found), strict=True)] for name in found[0]
-    }
-
-
 def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], path: Path) -> None:
     """Draw errors and accuracies over lateral steps."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    colours = {"spike-rates": "C0", "settling": "C1", "linear": "0.4"}
     for name, values in errors.items():
         kind, rule = name.split(", ")
-        style = "-" if rule == "repaired" else "--"
-        if min(values) > 1e-10:
-            left.loglog(STEPS, values, style, color=colours[kind], marker="o" * (kind != "linear"), ms=4, label=name)
+        if min(values) > 1e-10:  # linear neurons on repaired rows leave rounding errors
+            left.loglog(STEPS, values, LINES[rule], color=COLOURS[kind], marker="o", ms=4, label=name)
     left.set(xlabel="lateral steps", ylabel="energy left inside the rows' span", title="Projection")
     for kind in KINDS:
-        spread = torch.tensor(kept[kind]) * 100
-        right.errorbar(STEPS, spread.mean(1), spread.std(1), color=colours[kind], marker="o", ms=4, label=kind)
+        spread = 100 * torch.tensor(kept[kind])
+        right.errorbar(STEPS, spread.mean(1), spread.std(1), color=COLOURS[kind], marker="o", ms=4, label=kind)
     for name, style in (("linear", "--"), ("none", ":")):
         right.axhline(100 * statistics.fmean(kept[name][0]), color="0.4", ls=style, label=f"{name} lateral neurons")
     right.set(xlabel="lateral steps", ylabel="average accuracy, %", title="Memory of four permutations", xscale="log")
     for axes in (left, right):
-        axes.set_xticks(STEPS, [str(steps) for steps in STEPS], minor=False)
+        axes.set_xticks(STEPS, [str(steps) for steps in STEPS])
         axes.minorticks_off()
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
@@ -109,24 +99,21 @@ def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], pat
 def main() -> int:
     """Run, print and save."""
     make_folder(OUT)
-    console = Console(width=120, highlight=False)
-    errors = mean_of([projection_errors(seed) for seed in SEEDS])
-    kept = {
-        kind: [[accuracy(s, lateral=kind, lateral_scale=SCALE, lateral_steps=n) for s in SEEDS] for n in STEPS]
-        for kind in KINDS
-    }
-    kept |= {"linear": [[accuracy(s) for s in SEEDS]], "none": [[accuracy(s, rows="none") for s in SEEDS]]}
+    found = [projection_errors(seed) for seed in SEEDS]
+    errors = {name: torch.tensor([errors[name] for errors in found]).mean(0).tolist() for name in found[0]}
+    kept = {"linear": [[accuracy(s) for s in SEEDS]], "none": [[accuracy(s, rows="none") for s in SEEDS]]}
+    for kind in KINDS:
+        kept[kind] = [[accuracy(s, lateral=kind, lateral_scale=SCALE, lateral_steps=n) for s in SEEDS] for n in STEPS]
     lines = ["| lateral steps | " + " | ".join(map(str, STEPS)) + " |", "|---|" + "---:|" * len(STEPS)]
-    lines += [
-        f"| energy left, {name} | " + " | ".join(f"{v:.1e}" for v in values) + " |" for name, values in errors.items()
-    ]
+    for name, values in errors.items():
+        lines.append(" | ".join([f"| energy left, {name}", *(f"{value:.1e}" for value in values)]) + " |")
     for name, rows in kept.items():
         cells = [f"{100 * statistics.fmean(row):.1f} ± {100 * statistics.stdev(row):.1f}" for row in rows]
         lines.append(f"| accuracy, {name} | " + " | ".join(cells) + " |" * (1 + len(STEPS) - len(cells)))
     write_text(OUT / "table.md", "\n".join([*lines, ""]))
     write_json(OUT / "table.json", {"steps": STEPS, "errors": errors, "accuracy": kept})
     plot(errors, kept, OUT / "lateral_settling.png")
-    console.print("\n".join(lines), markup=False)
+    Console(width=120, highlight=False).print("\n".join(lines), markup=False)
     return 0
 
 
