@@ -90,8 +90,7 @@ def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], pat
         right.axhline(100 * statistics.fmean(kept[name][0]), color="0.4", ls=style, label=f"{name} lateral neurons")
     right.set(xlabel="lateral steps", ylabel="average accuracy, %", title="Memory of four permutations", xscale="log")
     for axes in (left, right):
-        axes.set_xticks(STEPS, [str(steps) for steps in STEPS])
-        axes.minorticks_off()
+        axes.set_xticks(STEPS, [*map(str, STEPS)])
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
 
