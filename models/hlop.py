@@ -28,7 +28,7 @@ from neurocl.learners import (
     make_optimiser,
 )
 from neurocl.memory import RawReplay
-from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, WeightedRate
+from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Neuron
 from neurocl.plasticity import HebbianRule, LateralCircuits, attach_lateral, lateral_neurons
 from neurocl.primitives.surrogates import Sigmoid
@@ -40,7 +40,7 @@ class Config:
     """Every number of the model."""
 
     coding: Coding = "spiking"  # "rate": the same network with ReLU units and one step
-    network: Literal["mlp", "cnn"] = "mlp"  # "cnn": the paper's for CIFAR-100, 3-64-128-256
+    network: Literal["mlp", "cnn", "resnet"] = "mlp"  # "cnn" and "resnet": the paper's for CIFAR-100 and 5-Datasets
     hidden: tuple[int, ...] = (800, 800)  # neurons of the MLP
     bias: bool = False  # of the MLP
     training: Literal["dsr", "surrogate", "ottt"] = "dsr"  # by rates, through time, or forward in time
@@ -120,8 +120,8 @@ def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: in
             return DSRLIF(threshold=config.threshold, fire_at=config.fire_at, trainable=True, **time)
         return LIF.from_keep(config.keep, surrogate=Sigmoid(alpha=4.0), fire="at", detach_reset=True)
 
-    make = HLOPNet
-    if config.network == "mlp":  # torch's own scale of weights, as in the paper
+    make = {"cnn": HLOPNet, "resnet": ResNet18}.get(config.network)
+    if make is None:  # torch's own scale of weights, as in the paper
         make = partial(MLP, hidden=config.hidden, bias=config.bias, weight_scale=1 / math.sqrt(3))
     return make(
         task_shape, coding=config.coding, neuron=neuron, head=head, seed=seed,

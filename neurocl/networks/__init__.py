@@ -14,6 +14,7 @@ from neurocl.networks.operations import Operations, count_operations
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.recurrent import Recurrent
+from neurocl.networks.resnet import ResNet18
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Conv2d, Linear
 
@@ -43,6 +44,7 @@ __all__ = [
     "RandomFeatures",
     "Readout",
     "Recurrent",
+    "ResNet18",
     "Signal",
     "SingleHead",
     "TrainingMode",
