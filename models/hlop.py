@@ -54,7 +54,7 @@ class Config:
     share: float = 0.99  # of the activity's energy that rows are to capture
     rows_first: tuple[int, ...] = (80, 200, 100)  # "fixed": in the first task, by layer; the last holds on
     rows_later: tuple[int, ...] = (70, 70, 50, 50, 50, 30, 30, 30, 10)  # in each later task, every layer
-    rows_later_by_layer: tuple[int, ...] = ()  # by layer, in every later task; used in its place where given
+    rows_later_by_layer: tuple[int, ...] = ()  # or by layer, the same in every later task; the last holds on
     hebbian_rate_first: float = 0.001  # learning rate of the first layer's lateral weights
     hebbian_rate: float = 0.01  # of the other layers'
     hebbian_momentum: float = 0.9  # share of the last lateral change that is kept
@@ -69,6 +69,7 @@ class Config:
     readout_strength: float | Literal["auto"] = "auto"  # ridge strength of the class-incremental readout
     optimiser: OptimiserName = "sgd"  # "momentum" for the cnn, 0.9
     learning_rate: float = 0.1  # a step; 0.01 for the cnn
+    anneal: Literal["constant", "linear", "cosine"] = "constant"  # learning rate within a task; "cosine" for the cnn
     batch_size: int = 64  # samples a step
     epochs: int = 1  # passes over a task; 200 for the cnn
     memory_size: int = 0  # samples stored of each class of each task; the paper's combination with replay has 50
@@ -94,17 +95,13 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
             epochs=config.replay_epochs, batch_size=config.replay_batch_size, resting=resting, seed=seed, device=device,
         )  # fmt: skip
     learner = GradientLearner(
-        network,
-        Schedule(batch_size=config.batch_size, epochs=config.epochs),
-        optimiser=optimiser,
-        name="hlop",
-        device=device,
-        loss_mask="task" if by_class else "all",
+        network, Schedule(batch_size=config.batch_size, epochs=config.epochs), optimiser=optimiser, name="hlop",
+        device=device, anneal=config.anneal, loss_mask="task" if by_class else "all",
         at_task_begin=[parts["lateral"].begin] if "lateral" in parts else (),
         at_task_end=[part.end for part in parts.values()],
         parts=parts,
         abilities=Abilities(needs_boundaries=True, replays=config.memory_size > 0),
-    )
+    )  # fmt: skip
     if not by_class:
         return learner
     return ProtectedReadout(learner, network.hidden_features, strength=config.readout_strength, seed=seed, name="hlop")

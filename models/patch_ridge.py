@@ -23,8 +23,8 @@ class Config:
     """Every number of the model."""
 
     coding: Coding = "spiking"  # "rate": rectified responses instead of firing rates
-    filters: int = 400  # filters, of 9 features each, and a constant feature; at most 2 a pixel of the image
-    patch: int = 6  # pixels, side of a patch; at most half the image's side
+    filters: int | Literal["auto"] = "auto"  # of 9 features each; "auto": 400, but at most 2 a pixel of the image
+    patch: int | Literal["auto"] = "auto"  # pixels, side of a patch; "auto": 6, but at most half the image's side
     threshold: float = 0.6  # rate coding: what a response, in root mean squares, has to exceed
     drive: float = 0.25  # spiking: current, in thresholds, of a response of one root mean square; smaller is sparser
     time_steps: int = 8  # spiking: steps an image is shown
@@ -39,10 +39,13 @@ class Config:
 def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu") -> RidgeReadout:
     """Return the learner for streams of this shape; the filters follow from ``seed`` and the first task."""
     height, width = task_shape.input_shape[-2:] if len(task_shape.input_shape) == 3 else (64, 64)  # else refused below
+    sizes = {
+        "filters": min(400, 2 * height * width) if config.filters == "auto" else config.filters,
+        "patch": min(6, height // 2, width // 2) if config.patch == "auto" else config.patch,
+    }
     features = PatchFeatures(
         task_shape,
-        filters=min(config.filters, 2 * height * width),
-        patch=min(config.patch, height // 2, width // 2),
+        **sizes,
         coding=config.coding,
         threshold=config.threshold,
         drive=config.drive,
@@ -60,4 +63,5 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         seed=seed,
         name="patch_ridge",
         device=device,
+        chosen=sizes,
     )

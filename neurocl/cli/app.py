@@ -96,7 +96,8 @@ def run(
 
     \b
     Results go to results/STREAM/SETTING/MODEL-CODING/seed-N, runs with other
-    settings beside it. A folder that holds a different run is never touched.
+    settings beside it. Run again, also with the model file edited, replaces
+    them when it is done. A folder of a different run is never touched.
 
     \b
       neurocl run ridge

@@ -16,6 +16,7 @@ from neurocl.run.settings import split_settings
 from neurocl.run.workers import Outcome, run_jobs
 
 FAILED, REFUSED = 1, 2  # exit codes
+MOST_SEEDS = 10_000
 
 
 def template(
@@ -31,6 +32,8 @@ def template(
     """Return what all runs of a command have in common."""
     if record:
         raise BadInput("--record: this version has no recorder of activity traces yet; leave it out")
+    if out is not None and not out.strip():
+        raise BadInput("--out must name a folder; got an empty name: give . for the current folder, or leave it out")
     _, options = split_settings(settings or ())
     return Job(
         model="",
@@ -99,14 +102,17 @@ def seeds_of(text: str) -> list[int]:
     """Read ``0``, ``0,1,2`` or ``0-4``.
 
     Raises:
-        BadInput: If the text is no list of seeds.
+        BadInput: If the text is no list of seeds, or of too many.
     """
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not all(word.isdecimal() and len(word) < 19 for word in ([first, last] if dash else [first])):
             raise BadInput(f"--seeds takes whole numbers, such as 0 or 0,1,2 or 0-4; got {text!r}")
-        seeds += range(int(first), int(last or first) + 1)
+        span = range(int(first), int(last or first) + 1)
+        if len(seeds) + len(span) > MOST_SEEDS:
+            raise BadInput(f"--seeds takes at most {MOST_SEEDS} seeds; got {text!r}: give fewer at a time")
+        seeds += span
     if not seeds or len(seeds) != len(set(seeds)):
         raise BadInput(f"--seeds takes each seed once, and ranges that go upwards; got {text!r}")
     return seeds

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from neurocl.run.shelf import find, known_models, split_coding
+from neurocl.run.shelf import find, known_models, parsed, split_coding
 
 
 def print_shown(text: str) -> None:
@@ -27,8 +27,7 @@ def print_shown(text: str) -> None:
 
 def print_model(path: Path) -> None:
     """Print a model's docstring and its Config, comments included, without running the file."""
-    source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    source, tree = parsed(path)
     console = Console(highlight=False, soft_wrap=True)
     console.print(path.stem, style="bold", markup=False)
     console.print(ast.get_docstring(tree) or "", markup=False)
@@ -72,9 +71,9 @@ def print_run(folder: Path) -> None:
     from rich.table import Table
 
     from neurocl.run import plots
-    from neurocl.run.files import read_json
+    from neurocl.run.results import read_run
 
-    config, results = read_json(folder / "config.json"), read_json(folder / "results.json")
+    config, results = read_run(folder)
     console = Console(highlight=False, soft_wrap=True)
     title = (
         f"{results['model']} ({results['coding']}) on {results['stream']}, {results['setting']}, seed {results['seed']}"

@@ -8,7 +8,7 @@ A raster :math:`S` of R rows (time and batch) and N columns is reduced to the pl
 Both are ``embedding_bag``, the second over the events sorted by column (a counting sort) within blocks of rows, so
 that the block of :math:`G` stays in the cache. The gradient of the spikes is dense, as surrogate slopes are. Above a
 density that depends on the number of outputs the plain product is faster and is taken; likewise on a GPU (looking
-would make the host wait), within ``torch.func`` transforms and under ``torch.compile``.
+would make the host wait), within ``torch.func`` transforms, under ``torch.compile`` and under ``torch.autocast``.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from neurocl.kernels.transforms import inside_compiler, inside_transform
+from neurocl.primitives.checks import BadInput
 
 BLOCK_BYTES = 1_200_000  # of the error, per block of rows: what a level-2 cache of 2 MB holds beside the rest
 
@@ -203,10 +204,18 @@ def event_linear(
         bias: Added to every row.
         graded: Whether some values may differ from 0 and 1, and have to be weighed. Without, it is taken on trust that
             there are none, which saves a look at every event.
+
+    Raises:
+        BadInput: If raster and weight have not the same number of columns.
     """
+    if spikes.shape[-1] != weight.shape[1]:
+        raise BadInput(
+            f"spikes must have {weight.shape[1]} columns, as the weight [post, pre] has; got {spikes.shape[-1]}: "
+            "build the weight for this raster, or transpose it"
+        )
     tensors = (spikes, weight) if bias is None else (spikes, weight, bias)
     eligible = all(x.device.type == "cpu" and x.dtype == torch.float32 for x in tensors) and spikes.numel() > 0
-    if not eligible or inside_compiler() or inside_transform():
+    if not eligible or inside_compiler() or inside_transform() or torch.is_autocast_enabled("cpu"):
         return functional.linear(spikes, weight, bias)
     training = torch.is_grad_enabled() and weight.requires_grad
     events = find_events(

@@ -13,6 +13,7 @@ from neurocl.learners.joint import Joint as Joint
 from neurocl.learners.lateral import Lateral as Lateral
 from neurocl.learners.learner import Abilities as Abilities
 from neurocl.learners.learner import Cost as Cost
+from neurocl.learners.learner import Diverged as Diverged
 from neurocl.learners.learner import Learner as Learner
 from neurocl.learners.learner import Schedule as Schedule
 from neurocl.learners.nearest_mean import NearestMean as NearestMean
@@ -31,6 +32,7 @@ __all__ = [
     "OPTIMISERS",
     "Abilities",
     "Cost",
+    "Diverged",
     "Features",
     "GradientLearner",
     "Joint",

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,8 +17,8 @@ from torch import Tensor, nn, optim
 
 from neurocl.learners.cross_entropy import LOSS_MASKS, cross_entropy, masked
 from neurocl.learners.footprint import copied, measured, tensor_bytes
-from neurocl.learners.learner import Abilities, Cost, Schedule
-from neurocl.learners.optimisers import MakeOptimiser, carry_over
+from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
+from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over
 from neurocl.networks import evaluating
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.tasks import Batch, Task
@@ -106,6 +106,7 @@ class GradientLearner:
         loss_mask: Classes whose logits compete in the loss of the current batch: ``"seen"`` all classes seen so far;
             ``"task"`` those of the current task (the labels trick); ``"all"`` every column the head has. Where the
             setting names tasks, the task's own columns compete, whatever stands here.
+        anneal: How the learning rate falls within each task, see :func:`~neurocl.learners.optimisers.annealed`.
         fresh_optimiser: Whether every task begins with an optimiser without memory; where the stream hides where tasks
             begin (blurry boundaries), the optimiser goes on in any case.
         loss_terms: Summed into the loss; each is named in what ``observe`` returns.
@@ -126,6 +127,7 @@ class GradientLearner:
         name: str,
         device: str | torch.device = "cpu",
         loss_mask: str = "seen",
+        anneal: str = "constant",
         fresh_optimiser: bool = True,
         loss_terms: Mapping[str, Callable[[Step], Tensor]] | None = None,
         gradient_transforms: Sequence[Callable[[nn.Module], object]] = (),
@@ -141,6 +143,7 @@ class GradientLearner:
         self.name = name
         self.device = torch.device(device)
         self.loss_mask = check_name("loss_mask", loss_mask, LOSS_MASKS)
+        self.anneal = check_name("way to anneal", anneal, get_args(Annealing))
         self.fresh_optimiser = fresh_optimiser
         self.loss_terms = dict(loss_terms or {"batch": batch_loss})
         self.gradient_transforms = tuple(gradient_transforms)
@@ -156,13 +159,15 @@ class GradientLearner:
         self._names: list[str] = []
         self._forgets = fresh_optimiser
         self._task_classes: tuple[int, ...] = ()
+        self._task_steps, self._steps_before = 1, 0
 
     def begin_task(self, task: Task) -> None:
         """Make room for the task's classes, and renew the optimiser where asked for."""
         cast(Any, self.network).begin_task(task)
         self.seen = tuple(sorted({*self.seen, *task.seen_classes}))
         self.tasks_begun += 1
-        self._task_classes = task.classes
+        self._task_classes, self._task_steps = task.classes, self.schedule.batches_in(task)
+        self._steps_before = self.steps
         self._forgets = self.fresh_optimiser and task.boundary != "blurry"
         self._renew_optimiser()
         for act in self.at_task_begin:
@@ -192,6 +197,7 @@ class GradientLearner:
             torch.stack(list(losses.values())).sum().backward()
         for transform in self.gradient_transforms:
             transform(self.network)
+        self._anneal(optimiser)
         optimiser.step()
         for act in self.after_step:
             act(step)
@@ -266,11 +272,18 @@ class GradientLearner:
         self._optimiser, self._names = renewed, names
         return renewed
 
+    def _anneal(self, optimiser: optim.Optimizer) -> None:
+        """Set the learning rates for the step that comes."""
+        if self.anneal != "constant":
+            left = annealed(self.anneal, (self.steps - self._steps_before) / self._task_steps)
+            for group in optimiser.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * left
+
     def _check_losses(self, losses: Mapping[str, float]) -> None:
         """Refuse to step on a loss that is not finite; the weights are as before the batch."""
         bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            raise BadInput(
+            raise Diverged(
                 f"{self.name} diverged: loss {', '.join(bad)} at step {self.steps} (task {self.tasks_begun - 1}); "
                 "lower the learning rate with --set learning_rate=..., or the strength of the extra loss terms"
             )

@@ -1,12 +1,17 @@
 """The contract of a learner, and what it tells of itself."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Batch, Task
+
+
+class Diverged(BadInput):
+    """Learning came to numbers that are not finite; the same run would come to them again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,10 @@ class Schedule:
     batch_size: int
     epochs: int = 1
     iterations: int = 0
+
+    def batches_in(self, task: Task) -> int:
+        """Return the number of batches that a task's data make."""
+        return self.iterations or self.epochs * math.ceil(task.size / self.batch_size)
 
     def __post_init__(self) -> None:
         check_count("batch_size", self.batch_size)

@@ -1,5 +1,6 @@
 """Gradient descent by name: a factory that learners call anew for every task, or once."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, get_args
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn, optim
 from neurocl.primitives.checks import check_name, check_number
 
 OptimiserName = Literal["sgd", "momentum", "adam"]
+Annealing = Literal["constant", "linear", "cosine"]
 OPTIMISERS: tuple[str, ...] = get_args(OptimiserName)
 MakeOptimiser = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
 
@@ -34,6 +36,15 @@ def make_optimiser(
     if name == "adam":
         return lambda parameters: optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return lambda parameters: optim.SGD(parameters, lr=rate, momentum=kept, weight_decay=decay, fused=True)
+
+
+def annealed(name: str, done: float) -> float:
+    """Return what is left of the learning rate when the share ``done`` of a task's steps was made.
+
+    ``"constant"``: all of it; ``"linear"``: it falls evenly to 0; ``"cosine"``: by half a period of the cosine.
+    """
+    left = {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done)}
+    return max(left[check_name("way to anneal", name, left)], 0.0)
 
 
 def carry_over(

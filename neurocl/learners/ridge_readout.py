@@ -1,5 +1,6 @@
 """The recursive ridge readout on fixed features: closed form, no replay, the same weights as all at once."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ class RidgeReadout:
         name: What error messages call the learner.
         device: Where features are computed and statistics are kept.
         sequence: Whether inputs have time as first axis.
+        chosen: Numbers that the model chose for the stream, to be written down with the run.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class RidgeReadout:
         name: str = "ridge",
         device: str | torch.device = "cpu",
         sequence: bool = False,
+        chosen: Mapping[str, Any] | None = None,
     ) -> None:
         self.features = features
+        self.chosen = dict(chosen or {})
         self.schedule = schedule
         self.name = name
         self.abilities = Abilities(closed_form=True)
@@ -55,6 +59,7 @@ class RidgeReadout:
         self._make_ridge = partial(
             RecursiveRidge, strength=strength, held_out=held_out, by_class=by_class, seed=seed, device=device
         )
+        self._make_ridge(1)  # the first batch tells how many features there are; bad numbers are refused here already
 
     def begin_task(self, task: Task) -> None:
         """Note the task's classes; the first task also fixes the features."""

@@ -6,11 +6,13 @@ Inputs are ``[B, ...]`` (static) or ``[T, B, ...]`` (sequences); signals ``[T, B
 from neurocl.networks.cnn import CNN, HLOPNet
 from neurocl.networks.coding import TrainingMode, default_neuron, encoding_for, neuron_for
 from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
-from neurocl.networks.feature_maps import FeatureMap, PatchFeatures, RandomFeatures
+from neurocl.networks.feature_maps import FeatureMap, FoldiakFeatures, PatchFeatures, RandomFeatures
+from neurocl.networks.foldiak import FoldiakLayer
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
 from neurocl.networks.mlp import MLP
 from neurocl.networks.network import HeadName, Network, evaluating
 from neurocl.networks.operations import Operations, count_operations
+from neurocl.networks.population import mean_absolute_correlation, sparseness
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.recurrent import Recurrent
@@ -28,6 +30,8 @@ __all__ = [
     "ExpandingHead",
     "FeatureMap",
     "Feedback",
+    "FoldiakFeatures",
+    "FoldiakLayer",
     "Frames",
     "HLOPNet",
     "Head",
@@ -53,5 +57,7 @@ __all__ = [
     "default_neuron",
     "encoding_for",
     "evaluating",
+    "mean_absolute_correlation",
     "neuron_for",
+    "sparseness",
 ]

@@ -19,7 +19,7 @@ from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
 from neurocl.networks.synapses import Conv2d, feedback_options
 from neurocl.networks.training import check_training
-from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.checks import BadInput, check_counts
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -66,8 +66,7 @@ class CNN(Network):
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], image_shape(shape, halvings=len(channels))[0]
         with seeded(seed, "neurons"):
-            for index, post in enumerate(channels):
-                check_count(f"channels[{index}]", post)
+            for index, post in enumerate(check_counts("channels", channels)):
                 draws = generator(seed, "hidden", index)
                 ways = feedback_options(feedback, seed, index)
                 scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurocl.kernels.transforms import inside_compiler, inside_transform
 from neurocl.networks.signal import Signal
-from neurocl.primitives.checks import check_count, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_finite, check_number
 from neurocl.primitives.seeding import generator, numpy_generator
 
 
@@ -77,6 +78,7 @@ class Poisson(Encoding):
 
     def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return spikes as 0 and 1 in the dtype of the input."""
+        inputs = comparable(inputs)
         return (inputs.unsqueeze(0) > self._thresholds(inputs)).to(inputs.dtype)
 
     def _thresholds(self, inputs: Tensor) -> Tensor:
@@ -108,10 +110,23 @@ class Latency(Encoding):
 
     def forward(self, inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, "time batch *sample"]:
         """Return spikes as 0 and 1 in the dtype of the input."""
-        step = ((1.0 - inputs.clamp(0, 1)) * (self.time_steps - 1)).round()
+        step = ((1.0 - comparable(inputs).clamp(0, 1)) * (self.time_steps - 1)).round()
         step = torch.where(inputs > self.silent_below, step, -1.0)
         times = torch.arange(self.time_steps, device=inputs.device, dtype=inputs.dtype)
         return (times.view(-1, *(1,) * inputs.ndim) == step).to(inputs.dtype)
+
+
+def comparable(inputs: Float[Tensor, " batch *sample"]) -> Float[Tensor, " batch *sample"]:
+    """Return ``inputs`` if spikes can be made of them; NaN would be silent.
+
+    Raises:
+        BadInput: If they are not floating-point; on the CPU also if they are not finite, as a look at a GPU takes time.
+    """
+    if not inputs.is_floating_point():
+        raise BadInput(f"inputs must be floating-point; got {inputs.dtype}: convert them, bytes divided by 255")
+    if inputs.device.type == "cpu" and not inside_compiler() and not inside_transform():
+        check_finite("inputs", inputs)
+    return inputs
 
 
 class Frames(Encoding):

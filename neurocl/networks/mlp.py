@@ -17,7 +17,7 @@ from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
 from neurocl.networks.synapses import Linear, feedback_options
 from neurocl.networks.training import check_training
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import check_counts
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -62,8 +62,7 @@ class MLP(Network):
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], shape.features
         with seeded(seed, "neurons"):
-            for index, post in enumerate(hidden):
-                check_count(f"hidden[{index}]", post)
+            for index, post in enumerate(check_counts("hidden", hidden)):
                 draws = generator(seed, "hidden", index)
                 ways = feedback_options(feedback, seed, index)
                 scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)

@@ -21,7 +21,7 @@ from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear, amplified
 from neurocl.networks.training import check_training
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.checks import BadInput, check_counts
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -135,8 +135,7 @@ class Recurrent(Network):
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         layers, pre = [], shape.features
         with seeded(seed, "neurons"):
-            for index, post in enumerate(hidden):
-                check_count(f"hidden[{index}]", post)
+            for index, post in enumerate(check_counts("hidden", hidden)):
                 scale = weight_scale or initial_weight_scale(coding, entry, layer=index)
                 synapse = Linear(pre, post, bias=bias, scale=scale, generator=generator(seed, "hidden", index))
                 draws = generator(seed, "lateral", index)

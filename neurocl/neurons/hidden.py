@@ -152,7 +152,12 @@ def reset(network: nn.Module) -> None:
 
     Args:
         network: Any module.
+
+    Raises:
+        BadInput: If it is none.
     """
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"reset takes a torch module; got {type(network).__name__}: give the whole network")
     for module in network.modules():
         origins = {kind.__module__.split(".")[0] for kind in type(module).__mro__}
         forget = None

@@ -1,9 +1,12 @@
-"""How a weight may change: lateral circuits, importance of weights, consolidation. Blind to memory."""
+"""How a weight may change: lateral circuits, Hebbian rules, importance of weights, consolidation. Blind to memory."""
 
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
 from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
+from neurocl.plasticity.hebbian import anti_hebbian_step as anti_hebbian_step
+from neurocl.plasticity.hebbian import hebbian_coupling as hebbian_coupling
+from neurocl.plasticity.hebbian import oja_step as oja_step
 from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
 from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
 from neurocl.plasticity.lateral_circuit import HebbianRule as HebbianRule
@@ -27,7 +30,10 @@ __all__ = [
     "OnlineEWC",
     "SettlingSpikes",
     "SpikeRates",
+    "anti_hebbian_step",
     "attach_lateral",
     "fisher_diagonal",
+    "hebbian_coupling",
     "lateral_neurons",
+    "oja_step",
 ]

@@ -57,11 +57,10 @@ class LateralCircuits:
 
     def end_task(self) -> None:
         """Freeze what was learnt in this task: it projects from now on. :attr:`reports` tells of the task."""
-        self.reports = self.report()
+        captured = [layer.report().captured for layer in self.layers.values()]  # consolidation begins it anew
         for layer in self.layers.values():
             layer.end()
-        leaks = [layer.report().leak for layer in self.layers.values()]
-        self.reports = [replace(report, leak=leak) for report, leak in zip(self.reports, leaks, strict=True)]
+        self.reports = [replace(report, captured=share) for report, share in zip(self.report(), captured, strict=True)]
 
     def protect(self, optimiser: optim.Optimizer) -> optim.Optimizer:
         """Project what ``optimiser`` changes, after each of its steps, and return it.

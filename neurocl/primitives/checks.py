@@ -13,6 +13,9 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+LARGEST_NUMBER = 3.4028234663852886e38  # of a float32, which every number meets sooner or later
+LARGEST_COUNT = 2**63 - 1  # of a size, to torch
+
 
 class BadInput(ValueError):
     """Something the user gave cannot be used; the message is one line and says what to do."""
@@ -52,19 +55,39 @@ def check_number(
         ("at most", at_most, lambda v, b: v <= b),
     ]
     active = [(word, bound, holds) for word, bound, holds in rules if bound is not None]
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or not all(holds(number, bound) for _, bound, holds in active):
-        range_ = " and ".join(f"{word} {bound:g}" for word, bound, _ in active) or "finite"
-        raise BadInput(f"{name} must be a finite number {range_}; got {value!r}")
+    number = as_float(value)
+    if not abs(number) <= LARGEST_NUMBER or not all(holds(number, bound) for _, bound, holds in active):
+        rules = [f"{word} {bound:g}" for word, bound, _ in active]
+        rules += ["within float32's range, ±3.4e+38"] if LARGEST_NUMBER < abs(number) < math.inf else []
+        raise BadInput(f"{' '.join([name, 'must be a finite number', ' and '.join(rules)]).strip()}; got {value!r}")
     return number
 
 
+def as_float(value: object) -> float:
+    """Return a number as a float, infinite where it is too large for one; NaN for what is no number."""
+    try:
+        return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.inf
+
+
 def check_count(name: str, value: object, *, at_least: int = 1) -> int:
-    """Return ``value`` if it is a whole number of at least ``at_least``."""
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    """Return ``value`` if it is a whole number of at least ``at_least``, and small enough for torch."""
+    number = as_float(value)
     if not number.is_integer() or number < at_least:
         raise BadInput(f"{name} must be a whole number of at least {at_least}; got {value!r}")
-    return value if isinstance(value, int) else int(number)  # a float has 53 bits, a seed may have more
+    count = value if isinstance(value, int) else int(number)  # a float has 53 bits, a seed may have more
+    if count > LARGEST_COUNT:
+        raise BadInput(f"{name} must be a whole number of at most {LARGEST_COUNT}; got {value!r}")
+    return count
+
+
+def check_counts(name: str, values: Iterable[object]) -> tuple[int, ...]:
+    """Return ``values`` if there are some and every one is a count."""
+    counts = tuple(check_count(f"{name}[{place}]", value) for place, value in enumerate(values))
+    if not counts:
+        raise BadInput(f"{name} must hold at least one number; got none: give one for each layer")
+    return counts
 
 
 def check_finite(name: str, tensor: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from neurocl.primitives.checks import BadInput, check_number
 
 Fire = Literal["above", "at"]
+STEEPEST = 1e9  # slopes multiply parameters, squares of them, and the chain rule: float32 has room for all of it
 
 
 @runtime_checkable
@@ -102,7 +103,7 @@ class ATan(_Step):
     alpha: float = 2.0
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, above=0)
+        check_number("alpha", self.alpha, at_least=1 / STEEPEST, at_most=STEEPEST)
 
     def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the derivative used going backward."""
@@ -132,7 +133,7 @@ class FastSigmoid(_Step):
     slope: float = 25.0
 
     def __post_init__(self) -> None:
-        check_number("slope", self.slope, above=0)
+        check_number("slope", self.slope, at_least=1 / STEEPEST, at_most=STEEPEST)
 
     def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the derivative used going backward."""
@@ -157,7 +158,7 @@ class Sigmoid(_Step):
     alpha: float = 4.0
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, above=0)
+        check_number("alpha", self.alpha, at_least=1 / STEEPEST, at_most=STEEPEST)
 
     def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the derivative used going backward."""
@@ -188,8 +189,8 @@ class Triangular(_Step):
     dampening: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("width", self.width, above=0)
-        check_number("dampening", self.dampening, above=0)
+        check_number("width", self.width, at_least=1 / STEEPEST, at_most=STEEPEST)
+        check_number("dampening", self.dampening, at_least=1 / STEEPEST, at_most=STEEPEST)
 
     def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the derivative used going backward."""
@@ -218,7 +219,7 @@ class SuperSpike(_Step):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, above=0)
+        check_number("alpha", self.alpha, at_least=1 / STEEPEST, at_most=STEEPEST)
 
     def slope_at(self, x: Float[Tensor, "*neuron"]) -> Float[Tensor, "*neuron"]:
         """Return the derivative used going backward."""

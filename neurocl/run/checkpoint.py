@@ -20,6 +20,7 @@ from neurocl.primitives.checks import BadInput
 from neurocl.run import files
 
 FORMAT = 1  # raised when the layout below changes
+KEYS = ("task", "identity", "tensors", "history", "learner")
 
 
 def save(folder: Path, task: int, *, identity: str, learner: dict[str, Any], history: dict[str, Any]) -> None:
@@ -58,13 +59,10 @@ def load(folder: Path, *, identity: str) -> tuple[int, dict[str, Any], dict[str,
         BadInput: If the checkpoint is damaged, or belongs to another run.
     """
     files.sweep(folder)
-    found = [path for path in folder.glob("task-*.json") if path.stem.removeprefix("task-").isdecimal()]
-    if not found:
+    found = newest(folder)
+    if found is None:
         return None
-    path = max(found, key=lambda path: int(path.stem.removeprefix("task-")))
-    content = files.read_json(path)
-    if content.get("format") != FORMAT:
-        raise BadInput(f"{path} has another format than this version of neurocl: remove {folder} and run again")
+    path, content = found
     if content["identity"] != identity:
         raise BadInput(
             f"{path} belongs to another run (model, config, stream or seed differ): use another --out, "
@@ -79,6 +77,29 @@ def load(folder: Path, *, identity: str) -> tuple[int, dict[str, Any], dict[str,
     except (OSError, SafetensorError) as error:
         raise BadInput(damaged) from error
     return content["task"], restore(content["learner"], tensors), content["history"]
+
+
+def identity(folder: Path) -> str | None:
+    """Return the identity of the run that the newest checkpoint belongs to, or ``None`` where there is none."""
+    found = newest(folder)
+    return None if found is None else found[1]["identity"]
+
+
+def newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest checkpoint's JSON, and where it lies.
+
+    Raises:
+        BadInput: If it is damaged, or of another format.
+    """
+    found = [path for path in folder.glob("task-*.json") if path.stem.removeprefix("task-").isdecimal()]
+    if not found:
+        return None
+    path = max(found, key=lambda path: int(path.stem.removeprefix("task-")))
+    content = files.read_json(path)
+    if content.get("format") != FORMAT:
+        raise BadInput(f"{path} has another format than this version of neurocl: remove {folder} and run again")
+    files.check_keys(path, content, KEYS)
+    return path, content
 
 
 def digest(path: Path) -> str:

@@ -13,6 +13,7 @@ from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import CODINGS
 from neurocl.run import files
 from neurocl.run.job import Job, prepare
+from neurocl.run.results import read_run
 from neurocl.run.shelf import known_models, load_model, split_coding
 
 BAR = ("ridge", "patch_ridge")  # closed form on fixed features: what class-incremental learning has to clear
@@ -166,7 +167,8 @@ def plan(
         settings: Overrides, as texts; each goes to every model that has a setting of that name.
 
     Raises:
-        BadInput: If a model named by the user cannot run on the stream, or no model has a setting of some name.
+        BadInput: If a model named by the user cannot run on the stream, no model has a setting of some name, or a model
+            that would run without the settings cannot run with them.
     """
     wanted = [pair for text in models or known_models() for pair in codings_of(text)]
     codings = [coding for coding in CODINGS if coding in {coding for _, coding in wanted}]
@@ -186,7 +188,7 @@ def plan(
         try:
             prepare(job)
         except BadInput as error:
-            if models and (text, coding) in wanted:
+            if (models and (text, coding) in wanted) or (own and runs(replace(job, settings=()))):
                 raise
             unable[str(error)].append(f"{text}:{coding}")
             continue
@@ -195,6 +197,15 @@ def plan(
     if not able:
         raise BadInput(f"no model can run on {template.stream}: {left_out[0] if left_out else 'the shelf is empty'}")
     return [replace(job, seed=seed) for seed in seeds for job in able], left_out  # a stream is opened once for a seed
+
+
+def runs(job: Job) -> bool:
+    """Whether a job can be prepared."""
+    try:
+        prepare(job)
+    except BadInput:
+        return False
+    return True
 
 
 def codings_of(text: str) -> list[tuple[str, str]]:
@@ -209,7 +220,7 @@ def collect(folders: Iterable[Path]) -> list[Comparison]:
         lambda: defaultdict(list)
     )
     for folder in folders:
-        config, results = files.read_json(folder / "config.json"), files.read_json(folder / "results.json")
+        config, results = read_run(folder)
         label = "".join([config["model"], *(f"+{k}={v}" for k, v in config["overrides"].items() if k != "coding")])
         options = "".join(f"+{name}={value}" for name, value in config["stream_options"].items())
         stream = (config["stream"] + options, config["setting"], str(results["tasks"]))

@@ -26,13 +26,18 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
+        asked = torch.device(device)
     except RuntimeError as error:
         raise BadInput(f"--device must be auto, cpu or cuda (or cuda:0 and so on); got {device!r}") from error
-    if kind not in {"cpu", "cuda"}:
+    kind, number = asked.type, asked.index or 0
+    if kind not in {"cpu", "cuda"} or (kind == "cpu" and number > 0):
         raise BadInput(f"--device must be auto, cpu or cuda (or cuda:0 and so on); got {device!r}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise BadInput(f"--device {device}: torch {torch.__version__} sees no CUDA device here; use --device cpu")
+    if kind == "cuda" and number >= torch.cuda.device_count():
+        raise BadInput(
+            f"--device {device}: there is no such GPU here, their numbers end at {torch.cuda.device_count() - 1}"
+        )
     return device
 
 

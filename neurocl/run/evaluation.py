@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from torch import Tensor
 
-from neurocl.learners.learner import Learner
-from neurocl.primitives.checks import BadInput
+from neurocl.learners.learner import Diverged, Learner
 from neurocl.primitives.seeding import generator
 from neurocl.streams.stream import Samples, Stream
 
@@ -93,7 +92,7 @@ def evaluate(
         device: Where the learner computes.
 
     Raises:
-        BadInput: If a score is NaN.
+        Diverged: If a score is NaN.
     """
     classes = tests.stream.shape.num_classes
     firsts: dict[int, int] = {}  # one row for each test set, whichever task asks for it
@@ -119,7 +118,7 @@ def scores_of(learner: Learner, samples: Samples, device: str) -> Float[Tensor, 
     with torch.no_grad():
         scores = learner.predict(samples.inputs.to(device), samples.task_id).cpu()
     if scores.isnan().any():
-        raise BadInput(
+        raise Diverged(
             "the learner's scores are NaN, so learning diverged: lower its learning rate or strength with --set"
         )
     return scores

@@ -3,13 +3,20 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from neurocl.primitives.checks import BadInput
 
+try:
+    import fcntl
+except ImportError:  # a system without these locks: two runs in one folder are then not told apart
+    fcntl = None
+
 TEMPORARY = ".part-"  # name of a file on its way to its place: .part-<process>-<final name>
+LOCK = ".lock"  # in a folder that a process has for itself
 
 
 def make_folder(folder: Path) -> list[Path]:
@@ -92,8 +99,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, rows + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file.
+def read_json(path: Path, keys: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a JSON file that holds at least ``keys``.
 
     Raises:
         BadInput: If it cannot be read or is not whole.
@@ -106,13 +113,95 @@ def read_json(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is damaged ({error}): remove it, or its folder, and run again") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} is damaged (no JSON object): remove it, or its folder, and run again")
+    check_keys(path, content, keys)
     return content
+
+
+def check_keys(path: Path, content: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse the content of a JSON file that lacks some of ``keys``."""
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise BadInput(f"{path} is damaged (it lacks {', '.join(missing)}): remove it, or its folder, and run again")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Create ``folder`` if need be and keep other processes that ask for it out while the block lasts.
+
+    Folders that were new and are empty afterwards are removed. Where the system or the file system has no locks, or
+    the folder is read-only, nobody is kept out.
+
+    Raises:
+        BadInput: If another process has it, or it cannot be made.
+    """
+    new = make_folder(folder)
+    try:
+        descriptor = locked(folder / LOCK)
+    except BlockingIOError as error:
+        raise BadInput(
+            f"{folder} is in use by another run: wait until that has ended, or choose another folder with --out"
+        ) from error
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            remove(folder / LOCK)  # before it is let go: whoever opened it meanwhile sees that it is gone
+            os.close(descriptor)
+        remove_empty(new)
+
+
+def locked(path: Path) -> int | None:
+    """Open and lock a file until it is closed, by this process or by its end; ``None`` where that cannot be done.
+
+    Raises:
+        BlockingIOError: If another process has locked it.
+    """
+    if fcntl is None:
+        return None
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    return descriptor
+            os.close(descriptor)  # the lock of a file that its owner has just removed
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise
+            return None
 
 
 def sweep(folder: Path) -> None:
     """Remove what processes that were killed in the middle of writing left in ``folder``."""
     for leftover in folder.glob(f"{TEMPORARY}*"):
-        remove(leftover)
+        process = leftover.name.removeprefix(TEMPORARY).partition("-")[0]
+        if not process.isdecimal() or not is_another(int(process)):
+            remove(leftover)
+
+
+def is_another(process: int) -> bool:
+    """Whether a process of that number is running, and is not this one."""
+    if process == os.getpid() or os.name == "nt":  # there the question itself would end it
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether a folder holds anything but locks and files on their way to their place."""
+    return folder.is_dir() and any(
+        path.name != LOCK and not path.name.startswith(TEMPORARY) for path in folder.iterdir()
+    )
 
 
 def remove(path: Path) -> None:

@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from neurocl import streams
-from neurocl.learners.learner import Learner
-from neurocl.run import checkpoint, environment
+from neurocl.learners.learner import Diverged, Learner
+from neurocl.run import checkpoint, environment, files
+from neurocl.run.allocation import within_memory
 from neurocl.run.loop import History, Watcher, check_abilities, run
 from neurocl.run.peak import reset_peak
 from neurocl.run.results import RunFolder, plain_config, results_of
-from neurocl.run.shelf import load_model
+from neurocl.run.shelf import load_model, refuse
 from neurocl.streams.stream import Stream
 
 
@@ -57,25 +58,34 @@ class Prepared:
 
 def open_stream(job: Job) -> Stream:
     """Return the job's stream; the last one opened is kept, since many models run on one stream."""
-    return _open(job.stream, job.setting, job.seed, job.options)
+    try:
+        state = Path(job.stream).expanduser().stat()
+    except (OSError, ValueError):  # a name, or nothing
+        return _open(job.stream, job.setting, job.seed, job.options, None)
+    return _open(job.stream, job.setting, job.seed, job.options, (state.st_mtime_ns, state.st_size, state.st_ino))
 
 
 @lru_cache(maxsize=1)
-def _open(spec: str, setting: str | None, seed: int, options: tuple[tuple[str, str], ...]) -> Stream:
-    """Open a stream."""
+def _open(
+    spec: str, setting: str | None, seed: int, options: tuple[tuple[str, str], ...], state: tuple[int, ...] | None
+) -> Stream:
+    """Open a stream; ``state`` tells a file from what it was before it was written anew."""
     return streams.open(spec, seed=seed, setting=setting, options=dict(options))
 
 
+@within_memory()
 def prepare(job: Job) -> Prepared:
     """Load the model, open the stream and build the learner.
 
     Raises:
-        BadInput: If anything the user named or set cannot be used.
+        BadInput: If anything the user named or set cannot be used, or needs more memory than there is.
     """
     model = load_model(job.model)
     config = model.configured(dict(job.settings), job.coding)
     stream = open_stream(job)
     learner = model.build(config, stream.shape, job.seed, device=job.device)
+    if not isinstance(learner, Learner):
+        refuse(model.path, f"its build must return a learner (neurocl.learners.Learner); got {type(learner).__name__}")
     check_abilities(learner.abilities, stream)
     description = {
         "model": model.name,
@@ -88,6 +98,7 @@ def prepare(job: Job) -> Prepared:
         "schedule": asdict(learner.schedule),
         "abilities": asdict(learner.abilities),
         "loss_mask": getattr(learner, "loss_mask", None),
+        "chosen": getattr(learner, "chosen", {}),  # numbers that the model chose where its Config left them open
         "overrides": dict(job.settings),
         "stream_options": dict(job.options),
         "boundary": stream.boundary,
@@ -121,37 +132,46 @@ def safe(name: str) -> str:
     return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+@within_memory()
 def execute(job: Job, watcher: Watcher | None = None) -> Path:
     """Run a job, or go on with it, and return its folder.
 
+    Stopped before its first checkpoint it leaves nothing, later its last checkpoint, to go on from. Where learning
+    diverges it leaves nothing either way, as it would diverge again. A finished run that lay there before stays.
+
     Raises:
-        BadInput: If anything the user named or set cannot be used, or learning diverges; nothing half-written is left.
+        BadInput: If anything the user named or set cannot be used, or another process is at the same run.
+        Diverged: If learning comes to numbers that are not finite.
     """
     prepared = prepare(job)
-    folder, learner = prepared.folder, prepared.learner
-    if folder.claim(resume=job.resume):
-        return folder.path
-    reset_peak(job.device)
-    try:
-        history = resumed(folder, learner) if job.resume else History()
-
-        def save(task: int, history: History) -> None:
-            checkpoint.save(
-                folder.checkpoints,
-                task,
-                identity=folder.identity,
-                learner=learner.state_dict(),
-                history=asdict(history),
-            )
-
-        history = run(
-            learner, prepared.stream, seed=job.seed, device=job.device, history=history, save=save, watcher=watcher
-        )
-        folder.write(results_of(history, folder.description), history)
-    except BaseException:
-        folder.withdraw()
-        raise
+    folder = prepared.folder
+    with files.alone(folder.path):
+        if folder.claim(resume=job.resume):
+            return folder.path
+        try:
+            history = learnt(prepared, watcher)
+            folder.write(results_of(history, folder.description), history)
+        except Diverged:
+            folder.discard()
+            raise
+        except BaseException:
+            folder.withdraw()
+            raise
     return folder.path
+
+
+def learnt(prepared: Prepared, watcher: Watcher | None) -> History:
+    """Go through the stream, from the last checkpoint if there is one to go on from, and return what was measured."""
+    job, folder, learner = prepared.job, prepared.folder, prepared.learner
+    reset_peak(job.device)
+    history = resumed(folder, learner) if job.resume else History()
+
+    def save(task: int, history: History) -> None:
+        checkpoint.save(
+            folder.checkpoints, task, identity=folder.identity, learner=learner.state_dict(), history=asdict(history)
+        )
+
+    return run(learner, prepared.stream, seed=job.seed, device=job.device, history=history, save=save, watcher=watcher)
 
 
 def resumed(folder: RunFolder, learner: Learner) -> History:

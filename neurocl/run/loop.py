@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 
-from neurocl.learners.learner import Abilities, Learner, Schedule
+from neurocl.learners.learner import Abilities, Diverged, Learner, Schedule
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Batch, Task
 from neurocl.run.evaluation import Evaluation, TestSets, evaluate, mixed, scores_of
@@ -118,14 +118,15 @@ def run(
         watcher: Told of the progress.
 
     Raises:
-        BadInput: If the setting hides what the learner needs, a task is empty, or learning diverges.
+        BadInput: If the setting hides what the learner needs, or a task is empty.
+        Diverged: If learning comes to numbers that are not finite.
     """
     check_abilities(learner.abilities, stream)
     history, watcher, tests = history or History(), watcher or Nobody(), TestSets(stream)
     for task in stream:
         if task.index < len(history.accuracy):
             continue  # learnt before the run was interrupted
-        watcher.task_begins(task.index, len(stream), batches_in(task, learner.schedule))
+        watcher.task_begins(task.index, len(stream), learner.schedule.batches_in(task))
         with measured(history, "train_seconds", device):
             learner.begin_task(task)
         if task.index == 0:
@@ -168,11 +169,6 @@ def check_abilities(abilities: Abilities, stream: Stream) -> None:
         )
 
 
-def batches_in(task: Task, schedule: Schedule) -> int:
-    """Number of batches that :func:`scheduled` gives."""
-    return schedule.iterations or schedule.epochs * math.ceil(task.size / schedule.batch_size)
-
-
 def scheduled(task: Task, schedule: Schedule) -> Iterator[Batch]:
     """Yield a task's batches: whole epochs, or a number of batches from passes that are reshuffled each time.
 
@@ -180,7 +176,7 @@ def scheduled(task: Task, schedule: Schedule) -> Iterator[Batch]:
     """
     if task.size < 1:
         raise BadInput(f"task {task.index} has no training samples; give every task some, or leave its classes out")
-    left = batches_in(task, schedule)
+    left = schedule.batches_in(task)
     for epoch in count():
         for batch in task.batches(schedule.batch_size, epoch):
             yield batch
@@ -198,7 +194,7 @@ def check_losses(losses: dict[str, float], task: Task) -> None:
     """Refuse to go on once learning has diverged."""
     for name, loss in losses.items():
         if not math.isfinite(loss):
-            raise BadInput(
+            raise Diverged(
                 f"the loss {name!r} became {loss} in task {task.index}, so learning diverged: "
                 "lower the model's learning rate or strength with --set"
             )

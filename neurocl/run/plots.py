@@ -25,6 +25,7 @@ NAMES = {"spiking": "spiking", "rate": "rate-coded"}
 DPI = 160
 MANY_TASKS = 12  # more than this, and numbers in cells and names of lines no longer fit
 
+OF_A_RUN = ("accuracy_matrix.png", "accuracy_curves.png")
 Groups = Mapping[tuple[str, str], Sequence[dict[str, Any]]]  # results of all seeds by (model, coding)
 
 
@@ -34,8 +35,8 @@ def save_run(folder: Path, runs: Sequence[dict[str, Any]]) -> None:
     seeds = f"seed {first['seed']}" if len(runs) == 1 else f"mean of {len(runs)} seeds"
     title = f"{first['model']} ({first['coding']}) on {first['stream']}, {first['setting']}, {seeds}"
     values = np.array([in_percent(results["accuracy"]) for results in runs])
-    save(accuracy_matrix(values, title=title), folder / "accuracy_matrix.png")
-    save(accuracy_curves(values, title=title), folder / "accuracy_curves.png")
+    for name, draw in zip(OF_A_RUN, (accuracy_matrix, accuracy_curves), strict=True):
+        save(draw(values, title=title), folder / name)
 
 
 def save_comparison(folder: Path, groups: Groups, *, title: str) -> None:

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from neurocl.primitives.checks import BadInput
-from neurocl.run import files, metrics
+from neurocl.run import checkpoint, files, metrics, plots
 from neurocl.run.loop import History
 
 IDENTITY = ("model", "model_digest", "coding", "config", "stream", "setting", "stream_digest", "seed", "device")
+CONFIG_KEYS = (*IDENTITY, "overrides", "stream_options", "hardware", "loss_mask")
+RESULTS_KEYS = ("model", "coding", "stream", "setting", "seed", "tasks", "accuracy", "average_accuracy", "cost")
 TIMES = ("train_seconds", "evaluate_seconds", "train_samples_per_second", "peak_bytes")  # in cost; differ between runs
+TABLES = ("accuracy.csv", "confusion.csv")
 NO_TRANSFER = {
     "class-incremental": "unseen classes are masked, so the accuracy on a task before its turn says nothing",
     "task-incremental": "an unseen task has no output of its own before its turn",
@@ -47,8 +50,17 @@ def plain_config(config: Any) -> dict[str, Any]:
 
 def identity_of(description: dict[str, Any]) -> str:
     """Return what decides a run's numbers, as a digest; two runs of one identity give the same results."""
-    kept = {key: description[key] for key in IDENTITY}
+    kept = {key: description.get(key) for key in IDENTITY}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a finished run is, and what came out.
+
+    Raises:
+        BadInput: If one of the two files is missing or damaged.
+    """
+    return files.read_json(folder / "config.json", CONFIG_KEYS), files.read_json(folder / "results.json", RESULTS_KEYS)
 
 
 class RunFolder:
@@ -64,39 +76,46 @@ class RunFolder:
         self.description = description
         self.identity = identity_of(description)
         self.checkpoints = path / "checkpoints"
+        self.config = path / "config.json"
         self.finished = path / "results.json"
-        self.new_folders: list[Path] = []
+        self.replaces = False  # whether a finished run lies there, which stays until this one has finished
 
     def claim(self, *, resume: bool) -> bool:
         """Make the folder this run's own; return whether a finished run is there and ``resume`` lets it stand.
 
-        Without ``resume`` an earlier run of the same identity is begun anew.
+        Without ``resume`` an earlier run of the same identity, or of the same model file before it was edited, is begun
+        anew. Had it finished, its files stay until this run has finished too.
 
         Raises:
             BadInput: If another run lies there, or the folder cannot be written to.
         """
-        known = self.path / "config.json"
         files.sweep(self.path)  # a run killed while it wrote its first file left only that
-        if known.exists():
-            self.refuse_other(files.read_json(known))
-            if resume and self.finished.exists():
+        if self.config.exists():
+            there = files.read_json(self.config)
+            same = identity_of(there) == self.identity
+            if resume and same and self.finished.exists():
+                self.restore()
                 return True
-        elif self.path.is_dir() and any(self.path.iterdir()):
+            if not same:
+                begun = resume and checkpoint.identity(self.checkpoints) == self.identity
+                self.refuse_other(there, edited_too=resume and not begun)
+        elif files.holds_files(self.path):
             raise BadInput(f"{self.path} holds other files and no run: choose another folder with --out")
-        self.new_folders = files.make_folder(self.path)
-        if not resume:
-            for old in (self.finished, *self.checkpoints.glob("task-*")):
-                files.remove(old)
-        try:
-            files.write_json(known, self.description)
-        except BadInput:
-            files.remove_empty(self.new_folders)
-            raise
+        self.replaces = self.finished.exists()
+        if not self.replaces:
+            if not resume:
+                self.discard()
+            files.write_json(self.config, self.description)
         return False
 
-    def refuse_other(self, there: dict[str, Any]) -> None:
-        """Refuse to touch the folder of a run with another identity, and say what differs."""
-        for key in IDENTITY:
+    def refuse_other(self, there: dict[str, Any], *, edited_too: bool) -> None:
+        """Refuse to touch the folder of a run with another identity, and say what differs.
+
+        A run of the model file before it was edited is such a run only with ``edited_too``.
+        """
+        edited = self.description["model_digest"] != there.get("model_digest")
+        keys = [key for key in IDENTITY if key not in {"model_digest", "config"} or not edited]
+        for key in keys:
             mine, other = self.description[key], there.get(key)
             if mine != other:
                 if isinstance(mine, dict) and isinstance(other, dict):
@@ -106,23 +125,43 @@ class RunFolder:
                     f"{self.path} holds another run ({key} is {shortened(other)} there, {shortened(mine)} here): "
                     "choose another folder with --out, or remove it"
                 )
+        if edited and edited_too:
+            raise BadInput(
+                f"{self.path} holds another run (of the model file before it was edited): "
+                "leave --resume out to run it anew, or choose another folder with --out"
+            )
 
     def withdraw(self) -> None:
-        """Leave no trace of a run that came to nothing before its first checkpoint."""
+        """Leave no trace of a run that came to nothing before its first checkpoint; a finished one stays as it is."""
         if not self.finished.exists() and not any(self.checkpoints.glob("task-*.json")):
-            files.remove(self.path / "config.json")
-            for leftover in self.checkpoints.glob("task-*"):
-                files.remove(leftover)
-            files.remove_empty([*self.new_folders, self.checkpoints])
+            self.discard()
+
+    def discard(self) -> None:
+        """Leave no trace of a run that would only come to the same end again; a finished one loses its checkpoints."""
+        names = () if self.finished.exists() else ("config.json", *TABLES, *plots.OF_A_RUN)
+        for path in [*self.checkpoints.glob("task-*"), *(self.path / name for name in names)]:
+            files.remove(path)
+        files.remove_empty([self.checkpoints])
 
     def write(self, results: dict[str, Any], history: History) -> None:
         """Write tables, plots, and last of all ``results.json``."""
-        from neurocl.run import plots
-
-        files.write_text(self.path / "accuracy.csv", accuracy_table(results["accuracy"]))
+        self.write_shown(results)
         files.write_text(self.path / "confusion.csv", confusion_table(history.confusion))
-        plots.save_run(self.path, [results])
+        if self.replaces:
+            files.remove(self.finished)  # never beside the config.json of another run
+            files.write_json(self.config, self.description)
         files.write_json(self.finished, results)
+
+    def write_shown(self, results: dict[str, Any]) -> None:
+        """Write what can be made from ``results.json`` alone: the accuracy table and the plots."""
+        files.write_text(self.path / "accuracy.csv", accuracy_table(results["accuracy"]))
+        plots.save_run(self.path, [results])
+
+    def restore(self) -> None:
+        """Look whether a finished run is whole, and write again what can be made from its results, if it is gone."""
+        _, results = read_run(self.path)
+        if not all((self.path / name).exists() for name in ("accuracy.csv", *plots.OF_A_RUN)):
+            self.write_shown(results)
 
 
 def shortened(value: object) -> str:

@@ -7,9 +7,11 @@ model is loaded, so that listing and copying are quick.
 import ast
 import hashlib
 import importlib.util
+import os
 import sys
+import tokenize
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -107,10 +109,38 @@ def find(name: str, known: Mapping[str, Path], what: str = "model") -> Path:
 def summary_of(path: Path) -> str:
     """First line of a file's docstring, read without running the file."""
     try:
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        text = ast.get_docstring(ast.parse(text_of(path))) or ""
     except (OSError, SyntaxError, ValueError):
         return "(cannot be read)"
     return text.strip().partition("\n")[0]
+
+
+def parsed(path: Path) -> tuple[str, ast.Module]:
+    """Return a file's text and its syntax tree, without running the file.
+
+    Raises:
+        BadInput: If it cannot be read, or is no Python.
+    """
+    try:
+        text = text_of(path)
+        return text, ast.parse(text)
+    except SyntaxError as error:
+        refuse(path, mistake_in(error), error)
+    except OSError as error:
+        refuse(path, error.strerror or str(error), error)
+    except ValueError as error:
+        refuse(path, str(error), error)
+
+
+def text_of(path: Path) -> str:
+    """Text of a Python file, in the encoding that it states; UTF-8 without a statement."""
+    with tokenize.open(path) as file:
+        return file.read()
+
+
+def mistake_in(error: SyntaxError) -> str:
+    """Where a file is no Python, and why."""
+    return f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)
 
 
 def load_model(text: str) -> Model:
@@ -128,6 +158,11 @@ def load_model(text: str) -> Model:
         refuse(path, "a model file needs a dataclass Config and a function build(config, task_shape, seed, device)")
     if "coding" not in {field.name for field in fields(config)}:
         refuse(path, 'its Config needs a field coding, such as coding: Coding = "spiking"')
+    bare = [f.name for f in fields(config) if f.init and f.default is MISSING and f.default_factory is MISSING]
+    if bare:
+        refuse(
+            path, f"every field of its Config needs a default, as --set changes single ones; {', '.join(bare)} has none"
+        )
     return Model(
         name=path.stem,
         path=path,
@@ -155,8 +190,8 @@ def load_file(path: Path) -> tuple[ModuleType, str]:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
-        refuse(path, f"line {error.lineno}: {error.msg}", error)
-    except Exception as error:
+        refuse(path, mistake_in(error), error)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         refuse(path, f"{type(error).__name__} in line {last_line(error, path)}: {error}", error)
     return module, digest
@@ -166,7 +201,7 @@ def last_line(error: BaseException, path: Path) -> int:
     """Line of the file at ``path`` that an error came from."""
     lines, step = [0], error.__traceback__
     while step is not None:
-        if step.tb_frame.f_code.co_filename == str(path):
+        if step.tb_frame.f_code.co_filename == os.path.abspath(path):  # as the import system names it
             lines.append(step.tb_lineno)
         step = step.tb_next
     return lines[-1]

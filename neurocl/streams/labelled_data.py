@@ -25,6 +25,7 @@ from torch import Tensor
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 
 LAYOUTS = ("auto", "channels-first", "channels-last", "sequence")
+LARGEST_VALUE = 1.7e38  # half of what float32 holds
 CHANNEL_SIZES = (1, 3, 4)  # grey, colour, colour with transparency
 
 
@@ -174,6 +175,8 @@ def _names(found: np.ndarray, class_names: Sequence[str] | None) -> tuple[str, .
 def _array(name: str, values: Any, *, words: bool = False) -> np.ndarray:
     """Return ``values`` as a numeric or string array; of Python objects only strings pass, and only as ``words``."""
     if isinstance(values, Tensor):
+        if values.layout != torch.strided:
+            raise BadInput(f"{name} is a sparse tensor ({values.layout}): give it as {name}.to_dense()")
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).resolve_conj().resolve_neg().numpy()
     try:
@@ -206,7 +209,13 @@ def _read_inputs(name: str, values: Any, layout: str) -> tuple[Tensor, tuple[flo
         return torch.from_numpy(np.array(array, np.uint8, order="C")), None
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused by name on the next line
         tensor = torch.from_numpy(np.array(array, np.float32, order="C"))
-    return check_finite(name, tensor), None
+    least, most = torch.aminmax(check_finite(name, tensor))
+    if max(-float(least), float(most)) > LARGEST_VALUE:
+        raise BadInput(
+            f"{name} must hold values within ±{LARGEST_VALUE:g}, whose differences fit into float32; "
+            f"got {float(least):g} to {float(most):g}: rescale them"
+        )
+    return tensor, None
 
 
 def _channels_first(name: str, array: np.ndarray, layout: str) -> np.ndarray:
@@ -254,9 +263,14 @@ def _read_labels(name: str, values: Any, inputs_name: str, size: int) -> np.ndar
     if array.dtype.kind == "b":
         return array.astype(np.int64)
     if array.dtype.kind in "US":
-        return array.astype(np.str_)
+        try:
+            return array.astype(np.str_)
+        except UnicodeDecodeError:
+            raise BadInput(f"{name} holds bytes that are no ASCII text: convert by numpy.char.decode") from None
     if array.dtype.kind not in "iu":
         raise BadInput(f"{name} must hold whole numbers or strings; got dtype {array.dtype}: convert with .astype(int)")
     if array.min() < 0:
         raise BadInput(f"{name} must hold labels from 0; got {int(array.min())}: drop unlabelled samples or renumber")
+    if array.max() > np.iinfo(np.int64).max:
+        raise BadInput(f"{name} must hold labels below 2**63; got {int(array.max())}: renumber them")
     return array.astype(np.int64)

@@ -137,6 +137,8 @@ def _angles(angles: Sequence[float] | None, tasks: int) -> list[float]:
     if angles is None:
         return np.linspace(0.0, HALF_TURN_DEGREES, tasks, endpoint=False).tolist()
     degrees = [check_number("an angle", angle) for angle in angles]
+    if not degrees:
+        raise BadInput("angles must give one angle a task; got none: leave angles out for equal steps")
     if len(degrees) != tasks:
         raise BadInput(
             f"angles must give one angle a task; got {len(degrees)} for {tasks} tasks: set tasks={len(degrees)}"

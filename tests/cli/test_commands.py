@@ -10,6 +10,7 @@ import pytest
 
 from neurocl.cli.entry import exit_code
 from neurocl.run import files, plots
+from neurocl.run.job import Job, open_stream
 from neurocl.run.shelf import known_models
 
 SOFTMAX = str(Path(__file__).parents[1] / "run" / "linear_softmax.py")
@@ -166,6 +167,8 @@ def bad_arrays():
     save_arrays(Path("missing_array.npz"), y_test=None)
     save_arrays(Path("lengths.npz"), y_train=labels[:-1])
     Path("broken.npz").write_bytes(b"PK not a zip file")
+    Path("syntax.py").write_text("def (")
+    Path("bytes.py").write_bytes(b"x = '\xff'")
 
 
 MISTAKES = {
@@ -179,8 +182,20 @@ MISTAKES = {
     "missing argument": (["run"], "Missing argument"),
     "bad seeds": (["run", SOFTMAX, "--seeds", "a"], "--seeds takes whole numbers"),
     "seeds twice": (["run", SOFTMAX, "--seeds", "1,1"], "--seeds takes each seed once"),
+    "too many seeds": (["run", SOFTMAX, "--seeds", "5,0-99999999999"], "--seeds takes at most 10000 seeds"),
+    "endless seed": (["run", SOFTMAX, "--seeds", "9" * 5000], "--seeds takes whole numbers"),
     "bad workers": (["run", SOFTMAX, "--workers", "0"], "--workers"),
     "unknown device": (["run", SOFTMAX, "--device", "tpu0"], "--device must be auto, cpu or cuda"),
+    "unknown processor": (["run", SOFTMAX, "--device", "cpu:3"], "--device must be auto, cpu or cuda"),
+    "out is empty": (["run", SOFTMAX, "--out", ""], "--out must name a folder; got an empty name"),
+    "numbers that spoil some models": (
+        ["compare", "split-digits", "--seeds", "0", "--set", "learning_rate=-1"],
+        "learning_rate must be",
+    ),
+    "no angles": (["run", SOFTMAX, "rotated-digits", "--set", "stream.angles="], "leave angles out"),
+    "show what is no Python": (["show", "syntax.py"], "cannot use syntax.py: line 1: invalid syntax"),
+    "show what is no text": (["show", "bytes.py"], "cannot use bytes.py: "),
+    "run what is no Python": (["run", "syntax.py"], "cannot use syntax.py: line 1: invalid syntax"),
     "no recorder yet": (["run", SOFTMAX, "--record"], "--record: this version has no recorder"),
     "no name=value": (["run", SOFTMAX, "--set", "epochs"], "--set takes name=value"),
     "unknown number": (
@@ -272,6 +287,26 @@ def test_a_damaged_checkpoint_is_one_clear_line(call, monkeypatch):
     assert code == 2
     assert "task-4.safetensors is damaged or missing" in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["config.json", "results.json"])
+def test_a_run_whose_files_lack_something_is_one_clear_line(call, name):
+    call("run", SOFTMAX, "--quiet", "--out", "here", "--seeds", "0-1", "--workers", "1")
+    Path("here/linear_softmax-spiking/seed-1", name).write_text("{}")
+    for shown in ("here", "here/linear_softmax-spiking/seed-1"):
+        code, _, err = call("show", shown)
+        assert code == 2
+        assert f"{name} is damaged (it lacks" in err
+        assert len(err.splitlines()) == 1
+
+
+def test_a_file_of_arrays_written_anew_is_read_anew(tmp_path):
+    save_arrays(tmp_path / "mine.npz")
+    job = Job(model="", stream=str(tmp_path / "mine.npz"))
+    first = open_stream(job)
+    assert open_stream(job) is first
+    save_arrays(tmp_path / "mine.npz", x_train=2 * np.eye(4, dtype=np.float32)[np.repeat(np.arange(4), 10)])
+    assert open_stream(job).digest != first.digest
 
 
 def test_an_error_of_the_program_keeps_its_traceback_and_has_exit_code_1(call, tmp_path):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from neurocl.kernels.slopes import slope_adder
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.surrogates import (
+    STEEPEST,
     SURROGATES,
     ATan,
     FastSigmoid,
@@ -128,7 +130,7 @@ def test_the_bounded_ones_rise_by_one_in_all(width, alpha):
         assert high - low == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "steep"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "steep", 1e-30, 1e30])
 def test_impossible_parameters_are_refused(value, as_installed):
     for make, name in ((ATan, "alpha"), (FastSigmoid, "slope"), (Sigmoid, "alpha"), (SuperSpike, "alpha")):
         with pytest.raises(BadInput, match=f"^{name} must be"):
@@ -137,6 +139,17 @@ def test_impossible_parameters_are_refused(value, as_installed):
         Triangular(width=value)
     with pytest.raises(BadInput, match=r"^dampening must be"):
         Triangular(dampening=value)
+
+
+def test_the_steepest_slopes_allowed_are_finite():
+    x = torch.tensor([-1.0, -1e-12, 0.0, 1e-12, 1.0])
+    for value in (1 / STEEPEST, STEEPEST):
+        named = [ATan(value), FastSigmoid(value), Sigmoid(value), SuperSpike(value)]
+        for surrogate in (*named, Triangular(width=value), Triangular(dampening=value)):
+            assert torch.isfinite(surrogate.slope_at(x)).all(), surrogate
+            out, carry = torch.empty_like(x), torch.zeros_like(x)
+            slope_adder(surrogate, 1.0, x)(out, carry, torch.ones_like(x), x.clone())
+            torch.testing.assert_close(out, surrogate.slope_at(x))
 
 
 def test_wrong_uses_are_refused(as_installed):

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from neurocl.kernels import event_linear, event_product
 from neurocl.kernels.event_product import find_events
+from neurocl.primitives.checks import BadInput
 
 
 @pytest.fixture
@@ -126,6 +127,20 @@ def test_a_raster_changed_after_the_product_does_not_change_its_gradient(always_
     out = event_linear(spikes, weight)
     spikes.zero_()
     torch.testing.assert_close(torch.autograd.grad(out.sum(), weight)[0], wanted)
+
+
+@pytest.mark.parametrize("pre", [50, 70])
+def test_a_raster_of_another_width_than_the_weight_is_refused(always_events, as_installed, pre):
+    with pytest.raises(BadInput, match=f"spikes must have 60 columns, as the weight .* has; got {pre}"):
+        event_linear(raster(4, 8, pre), *layer(60, 30))
+
+
+def test_under_autocast_the_product_is_torchs_own(always_events):
+    spikes, (weight, bias) = raster(4, 8, 60), layer(60, 30)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = event_linear(spikes, weight, bias)
+        assert out.dtype == torch.bfloat16
+        assert torch.equal(out, functional.linear(spikes, weight, bias))
 
 
 def test_per_sample_gradients_run_under_vmap(always_events):

@@ -253,3 +253,25 @@ def test_cost_without_a_probe_leaves_operations_unknown():
     assert isinstance(cost, Cost)
     assert cost.parameter_bytes == bytes_
     assert cost.mean_firing_rate is None
+
+
+@pytest.mark.parametrize(
+    ("anneal", "left"),
+    [("constant", [1, 1, 1, 1]), ("linear", [1, 0.75, 0.5, 0.25]), ("cosine", [1, 0.853553, 0.5, 0.146447])],
+)
+def test_the_learning_rate_falls_within_a_task_and_begins_anew_with_the_next(anneal, left):
+    mine = GradientLearner(
+        network(),
+        Schedule(batch_size=9, iterations=4),
+        optimiser=make_optimiser("sgd", learning_rate=0.2),
+        name="mine",
+        anneal=anneal,
+    )
+    for index in range(2):
+        mine.begin_task(task(index))
+        rates = []
+        for _ in range(4):
+            mine.observe(batch())
+            rates.append(mine._optimiser.param_groups[0]["lr"] / 0.2)
+        assert rates == pytest.approx(left, abs=1e-5)
+        mine.end_task(task(index))

@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits
 from torch.nn import functional
 
 from neurocl.memory import RecursiveRidge
-from neurocl.networks import FeatureMap, PatchFeatures, RandomFeatures
-from neurocl.networks.feature_maps.patch_features import normalised
+from neurocl.networks import FeatureMap, FoldiakFeatures, PatchFeatures, RandomFeatures
+from neurocl.networks.feature_maps.patches import normalised
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
 
@@ -18,6 +18,7 @@ SHAPE = TaskShape(input_shape=IMAGE, num_classes=4, num_tasks=2)
 SMALL = {
     RandomFeatures: {"features": 50},
     PatchFeatures: {"filters": 20, "patch": 4, "samples": 500},
+    FoldiakFeatures: {"filters": 20, "patch": 4, "samples": 2000, "hebbian_rate": 0.05},
 }
 every_map = pytest.mark.parametrize("make", SMALL, ids=lambda make: make.__name__)
 every_coding = pytest.mark.parametrize("coding", ["spiking", "rate"])
@@ -174,7 +175,7 @@ def test_faint_patches_make_no_filters():
         fitted(PatchFeatures, first=torch.ones(4, *IMAGE))
 
 
-@every_map
+@pytest.mark.parametrize("make", [RandomFeatures, PatchFeatures])  # inhibition costs too: see test_foldiak.py
 def test_operations_are_products_once_and_spikes_by_number(make):
     spiking, rate = fitted(make).operations(images(8, seed=2)), fitted(make, "rate").operations(images(8, seed=2))
     units, values = (50, 2 * 12 * 13) if make is RandomFeatures else (9 * 10 * 20, 2 * 4 * 4)
@@ -215,7 +216,8 @@ def test_what_cannot_be_used_is_refused_in_one_line(make, as_installed):
             features.fit(inputs)
         assert "\n" not in str(refused.value)
     assert not features.fitted
-    for wrong in ({"coding": "spking"}, {"keep": 1.0}, {"drive": 0.0}, {"time_steps": 0}):
+    gain = "threshold" if make is FoldiakFeatures else "drive"
+    for wrong in ({"coding": "spking"}, {"keep": 1.0}, {gain: 0.0}, {"time_steps": 0}):
         with pytest.raises(BadInput):
             make(SHAPE, **{**SMALL[make], **wrong})
 
@@ -237,8 +239,12 @@ def ridge_accuracy(features: FeatureMap, train, test):
 
 @pytest.mark.parametrize(
     ("make", "options", "least"),
-    [(RandomFeatures, {"features": 500}, 0.95), (PatchFeatures, {"filters": 60, "patch": 4, "samples": 5000}, 0.95)],
-    ids=["random", "patches"],
+    [
+        (RandomFeatures, {"features": 500}, 0.95),
+        (PatchFeatures, {"filters": 60, "patch": 4, "samples": 5000}, 0.95),
+        (FoldiakFeatures, {"filters": 60, "patch": 4, "samples": 5000}, 0.95),
+    ],
+    ids=["random", "patches", "circuit"],
 )
 def test_a_ridge_reads_digits_from_spiking_and_from_rate_features_alike(make, options, least):
     loaded = load_digits()

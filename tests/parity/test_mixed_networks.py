@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neurocl.neurons import LIF, CurrentLIF, reset
+from neurocl.primitives.checks import BadInput
 
 
 def excited(network, strength):
@@ -144,3 +145,8 @@ def test_norse_passes_whole_sequences_to_our_neuron(norse):
     second, after = network(inputs[7:], between)
     assert torch.allclose(torch.cat([first, second]), whole, atol=1e-6)  # products of other sizes
     assert torch.equal(after[1], state[1])
+
+
+def test_the_reset_of_what_is_no_network_is_one_clear_line(as_installed):
+    with pytest.raises(BadInput, match="reset takes a torch module; got int: give the whole network"):
+        reset(3)

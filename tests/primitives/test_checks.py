@@ -7,7 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurocl.primitives.checks import BadInput, UnknownName, check_count, check_finite, check_name, check_number
+from neurocl.primitives.checks import (
+    BadInput,
+    UnknownName,
+    check_count,
+    check_counts,
+    check_finite,
+    check_name,
+    check_number,
+)
 
 
 def test_a_message_is_one_line_whatever_it_quotes():
@@ -53,6 +61,32 @@ def test_what_is_no_finite_number_is_refused(value):
         check_number("x", value)
     with pytest.raises(BadInput, match="must be a whole number of at least 1"):
         check_count("n", value)
+
+
+def test_numbers_and_counts_that_torch_cannot_hold_are_refused():
+    assert check_number("x", -3.4e38) == -3.4e38
+    for value in (1e39, -1e300):
+        with pytest.raises(BadInput, match=r"^x must be a finite number within float32's range, ±3.4e\+38; got "):
+            check_number("x", value)
+    for check in (check_number, check_count):
+        with pytest.raises(BadInput, match=r"^x must be a (finite|whole) number"):
+            check("x", 10**400)
+    assert check_count("n", 2**63 - 1) == 2**63 - 1
+    with pytest.raises(BadInput, match=r"^n must be a whole number of at most 9223372036854775807; got 1"):
+        check_count("n", 10**19)
+
+
+def test_a_number_without_bounds_is_called_finite_once():
+    with pytest.raises(BadInput, match=r"^x must be a finite number; got nan$"):
+        check_number("x", math.nan)
+
+
+def test_a_list_of_counts_has_some():
+    assert check_counts("hidden", [3, 4.0]) == (3, 4)
+    with pytest.raises(BadInput, match=r"^hidden\[1\] must be a whole number of at least 1; got 0"):
+        check_counts("hidden", [3, 0])
+    with pytest.raises(BadInput, match=r"^hidden must hold at least one number; got none"):
+        check_counts("hidden", [])
 
 
 def test_counts_are_whole():

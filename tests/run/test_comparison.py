@@ -58,6 +58,13 @@ def test_a_model_that_cannot_run_is_an_error_if_it_was_named_and_a_note_if_it_wa
     assert left_out[0].startswith(f"{needy}:spiking, {needy}:rate: the learner needs to know the task at test")
 
 
+def test_settings_that_only_keep_a_model_from_running_are_an_error_though_it_was_not_named(monkeypatch):
+    monkeypatch.setattr(compare, "known_models", lambda: {SOFTMAX: Path(SOFTMAX), "ncm": known_models()["ncm"]})
+    assert len(compare.plan([], TEMPLATE, seeds=[0], settings={"learning_rate": "1"})[0]) == 4
+    with pytest.raises(BadInput, match="learning_rate must be a finite number greater than 0; got -1"):
+        compare.plan([], TEMPLATE, seeds=[0], settings={"learning_rate": "-1"})
+
+
 def test_tables_hold_mean_and_deviation_over_seeds(job, tmp_path, drawn):
     jobs = [replace(job, seed=seed, coding=coding) for coding in ("spiking", "rate") for seed in (0, 1)]
     folders = [execute(job) for job in jobs]

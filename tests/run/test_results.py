@@ -63,7 +63,7 @@ def test_the_folder_of_another_run_is_never_touched(job):
     folder = execute(job)
     config = strict(folder / "config.json")
     changes = {
-        "model_digest": {"model_digest": "other"},
+        'stream is "other" there': {"model_digest": "other", "stream": "other"},
         "stream_digest": {"stream_digest": "other"},
         "batch_size is null there, 32 here": {"config": {"learning_rate": 1.0}},
         'device is "cuda" there, "cpu" here': {"device": "cuda"},

@@ -57,7 +57,9 @@ def test_a_run_killed_at_any_moment_and_resumed_gives_the_same_results(job, tmp_
 
 @needs_fork
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["finetune", "ewc", "replay", "joint", "ncm", "ridge", "patch_ridge"])
+@pytest.mark.parametrize(
+    "model", ["finetune", "ewc", "replay", "joint", "ncm", "ridge", "patch_ridge", "foldiak_ridge"]
+)
 def test_shipped_models_killed_and_resumed_give_the_same_results(job, tmp_path, model):
     moments = [f"{share:.3f}" for share in np.random.default_rng(1).uniform(0.1, 0.9, 3)]
     moments += ["replace:5", "fsync:8"]

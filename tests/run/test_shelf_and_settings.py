@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 
 from neurocl.primitives.checks import BadInput, UnknownName
 from neurocl.run import shelf
+from neurocl.run.environment import resolve_device
 from neurocl.run.job import run_name
 from neurocl.run.settings import split_settings, typed_settings
 
@@ -159,3 +161,11 @@ def test_long_names_of_runs_stay_apart_and_short_enough_for_a_file_system():
     names = {run_name("replay", "rate", (*settings, ("last", value))) for value in ("1", "2")}
     assert len(names) == 2
     assert max(map(len, names)) <= 120
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(name) for name in ("cuda", "cuda:1", "cpu", "cpu:0")] == ["cuda", "cuda:1", "cpu", "cpu:0"]
+    with pytest.raises(BadInput, match=r"--device cuda:2: there is no such GPU here, their numbers end at 1"):
+        resolve_device("cuda:2")

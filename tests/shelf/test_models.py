@@ -21,7 +21,9 @@ FLOORS: dict[str, tuple[float, float, dict[str, object]]] = {  # spiking, rate-c
     "replay": (0.85, 0.75, SMALL | {"epochs": 4}),
     "ncm": (0.82, 0.82, {"features": 300}),
     "ridge": (0.92, 0.94, {"features": 300}),
+    "hlop": (0.82, 0.9, {"hidden": (200,), "time_steps": 8}),
     "patch_ridge": (0.93, 0.95, {"filters": 50}),
+    "foldiak_ridge": (0.93, 0.95, {"filters": 50, "samples": 20_000}),
 }
 CEILING = 0.45  # of models that have nothing against forgetting in a class-incremental stream
 FORGETFUL = {"finetune", "ewc"}

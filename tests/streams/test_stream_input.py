@@ -41,6 +41,8 @@ def with_value(value: float) -> np.ndarray:
         (with_value(np.nan), "x_train must be finite; 1 of 48 values are NaN or infinite"),
         (with_value(np.inf), "x_train must be finite"),
         (np.full((12, 4), 1e300), "x_train must be finite"),
+        (with_value(-3e38), "x_train must hold values within ±1.7e+38"),
+        (torch.from_numpy(X).to_sparse(), "give it as x_train.to_dense()"),
         (X.astype(object), "x_train holds Python objects"),
         ([[1, 2], [3]] * 6, "x_train must be a regular array"),
         (X.astype(str), "x_train must hold integers or floating-point numbers; got dtype <U"),
@@ -65,6 +67,8 @@ def test_training_samples_that_cannot_be_used_are_one_line(x: Any, message: str)
     [
         (np.zeros(12, int), "y_train must name at least two classes to tell apart; it holds only 0"),
         (Y - 1, "y_train must hold labels from 0; got -1"),
+        (Y.astype(np.uint64) + np.uint64(2**63), "y_train must hold labels below 2**63; got 9223372036854775811"),
+        (np.array(["é".encode(), b"b"])[Y % 2], "y_train holds bytes that are no ASCII text"),
         (Y.astype(float), "y_train must hold whole numbers or strings; got dtype float64: convert with .astype(int)"),
         (np.array([None] * 12), "y_train holds Python objects"),
         (np.eye(4)[Y], "turn one-hot rows into numbers by argmax"),
@@ -129,6 +133,7 @@ def test_options_of_the_other_builders_are_checked() -> None:
     refused("a permutation seed must be", streams.permuted, X, Y, X, Y, tasks=1, permutation=[-4])
     refused("only images can be turned", streams.rotated, X, Y, X, Y)
     refused("angles must give one angle a task", streams.rotated, IMAGES, Y, IMAGES, Y, angles=[1.0, 2.0])
+    refused("angles must give one angle a task; got none", streams.rotated, IMAGES, Y, IMAGES, Y, angles=[])
     refused("an angle must be a finite number", streams.rotated, IMAGES, Y, IMAGES, Y, tasks=1, angles=[np.nan])
     refused("blur must be", streams.blurry, X, Y, X, Y, blur=1.0)
     refused("disjoint must be", streams.blurry, X, Y, X, Y, disjoint=1.5)
@@ -317,6 +322,32 @@ def test_npz_files_that_cannot_be_used_are_one_line(tmp_path: Path) -> None:
     refused("neither the name of a stream nor an .npz file", streams.open, str(tmp_path / "data.csv"))
     refused("no option named 'classes_pertask'; did you mean", streams.open, path, options={"classes_pertask": 2})
     refused("no kind of stream named 'spilt'; did you mean 'split'", streams.open, path, options={"kind": "spilt"})
+
+
+def changed_directory(path: Path, name: str, *, flag: int | None = None, method: int | None = None) -> str:
+    """A copy of an archive whose members are called encrypted, or packed in another way."""
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            if flag is not None:
+                content[at + shift] |= flag
+            if method is not None:
+                content[at + shift + 2] = method
+            at = content.find(mark, at + 4)
+    (path.parent / name).write_bytes(bytes(content))
+    return str(path.parent / name)
+
+
+def test_npz_files_damaged_or_locked_in_rarer_ways_are_one_line(tmp_path: Path) -> None:
+    path = Path(saved(tmp_path / "whole.npz"))
+    refused("encrypted", streams.open, changed_directory(path, "locked.npz", flag=1))
+    refused("compression", streams.open, changed_directory(path, "packed.npz", method=99))
+    header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (12, "
+    with zipfile.ZipFile(tmp_path / "cut_header.npz", "w") as archive:
+        for key in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{key}.npy", header.ljust(127) + b"\n")
+    refused("is no readable .npz file", streams.open, str(tmp_path / "cut_header.npz"))
 
 
 def test_an_npz_file_that_claims_more_than_the_memory_is_refused(tmp_path: Path) -> None:

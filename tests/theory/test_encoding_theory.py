@@ -100,6 +100,14 @@ def raster(time_steps=9):
     return (torch.rand(time_steps, 3, 5, dtype=torch.float64) < 0.3).double()
 
 
+@pytest.mark.parametrize("encoding", [Poisson(4), Poisson(4).eval(), Latency(4)])
+def test_spikes_are_made_of_finite_floating_point_numbers_only(encoding, as_installed):
+    with pytest.raises(BadInput, match=r"inputs must be floating-point; got torch.uint8: convert them"):
+        encoding(torch.ones(2, 3, dtype=torch.uint8))
+    with pytest.raises(BadInput, match="inputs must be finite; 1 of 6 values"):
+        encoding(torch.tensor([[0.5, math.nan, 1.0], [0.0, 0.0, 0.0]]))
+
+
 def test_membrane_readout_is_the_mean_membrane_of_leaky_integrators():
     spikes, tau_ms = raster(), 7.0
     membranes, _ = Integrator(tau_membrane_ms=tau_ms, gain="leak")(spikes)

@@ -9,10 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurocl.networks.feature_maps.feature_map import FeatureMap
+from neurocl.networks.feature_maps.patches import (
+    drawn_patches,
+    normalised,
+    patch_positions,
+    region_means,
+    whitening_of,
+)
 from neurocl.networks.operations import Operations
 from neurocl.neurons import LIF
-from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
-from neurocl.primitives.seeding import generator
+from neurocl.primitives.checks import check_count, check_name, check_number
 from neurocl.primitives.tasks import CODINGS, Coding, TaskShape
 
 BYTES_AT_ONCE = 2**21  # of responses: two images of 32 x 32 under 400 filters, a common level-2 cache
@@ -104,15 +110,11 @@ class PatchFeatures(FeatureMap):
     def _fit(self, inputs: Tensor) -> None:
         """Draw patches; find mean, whitening and filters; fold them into weights and offsets."""
         drawn, variance = self._drawn(inputs)
-        if not bool((variance > 0).any()):
-            raise BadInput("the first task's images show no structure within any patch: patch features need some")
         epsilon = self.contrast_floor * variance.mean()
         patches = normalised(drawn, epsilon)
         mean = patches.mean(0)
         centred = patches - mean
-        covariance = centred.T @ centred / len(centred)
-        values, vectors = torch.linalg.eigh(covariance)
-        whitening = vectors @ torch.diag((values.clamp_min(0) + self.whitening_floor).rsqrt()) @ vectors.T
+        whitening = whitening_of(centred, floor=self.whitening_floor)
         # faint patches are noise after normalisation; among the rest every one is as good, in the order drawn
         faint_last = torch.sort((variance < epsilon).to(torch.int8), stable=True).indices
         filters = functional.normalize(centred[faint_last[: len(self.weight)]] @ whitening, dim=1)
@@ -124,17 +126,10 @@ class PatchFeatures(FeatureMap):
 
     def _drawn(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return random patches ``[samples, values]`` in double precision, and the variance within each."""
-        draws = generator(self.seed, "patches")
-        images = images.detach().cpu()
-        image = torch.randint(len(images), (self.samples,), generator=draws)
-        row = torch.randint(self.rows, (self.samples,), generator=draws)
-        column = torch.randint(self.columns, (self.samples,), generator=draws)
-        windows = images.unfold(2, self.patch, 1).unfold(3, self.patch, 1)
-        patches = windows[image, :, row, column].flatten(1).double()
-        return patches, patches.var(1, unbiased=False)
+        return drawn_patches(images, patch=self.patch, samples=self.samples, seed=self.seed)
 
     def _features(self, inputs: Tensor) -> Tensor:
-        regions = self._regions().to(inputs)
+        regions = region_means(self.rows, self.columns, self.regions).to(inputs)
         pooled = torch.cat([regions @ block for block in self._activity(inputs)])
         return functional.pad(pooled.sqrt_().flatten(1), (0, 1), value=1.0)
 
@@ -164,38 +159,9 @@ class PatchFeatures(FeatureMap):
         flat.zero_().index_copy_(0, driven, spikes.mean(0).squeeze(0))
         return current
 
-    def _regions(self) -> Float[Tensor, "region place"]:
-        """Return the matrix that averages the patch positions of each region."""
-        row = torch.arange(self.rows) * self.regions // self.rows
-        column = torch.arange(self.columns) * self.regions // self.columns
-        region = (row[:, None] * self.regions + column).flatten()
-        member = functional.one_hot(region, self.regions**2).T.float()
-        return member / member.sum(1, keepdim=True)
-
-
-def normalised(patches: Float[Tensor, "patch value"], epsilon: Tensor) -> Float[Tensor, "patch value"]:
-    """Return patches less their mean, over the root of their variance plus ``epsilon``."""
-    centred = patches - patches.mean(1, keepdim=True)
-    return centred.mul_((centred.square().mean(1, keepdim=True) + epsilon).rsqrt_())
-
 
 def places_of(chosen: Bool[Tensor, " unit"]) -> Int64[Tensor, " chosen"]:
     """Return where ``chosen`` holds; on a CPU by NumPy, in less than half of torch's time."""
     if chosen.device.type == "cpu":
         return torch.from_numpy(np.flatnonzero(chosen.numpy()))
     return torch.nonzero(chosen).squeeze(1)
-
-
-def patch_positions(shape: TaskShape, *, patch: int, regions: int) -> tuple[int, int, int]:
-    """Return channels, and the numbers of rows and columns of patches, if they fill the regions."""
-    check_count("patch", patch, at_least=2)
-    check_count("regions", regions)
-    if len(shape.input_shape) != 3 or shape.time_steps is not None:
-        kind = "sequences" if shape.time_steps is not None else f"shape {shape.input_shape}"
-        raise BadInput(f"patch features need images (channels, height, width); got {kind}: use RandomFeatures")
-    channels, height, width = shape.input_shape
-    if min(height, width) < patch + regions - 1:
-        raise BadInput(
-            f"images must measure at least patch + regions - 1 = {patch + regions - 1} each way; got {height} x {width}"
-        )
-    return channels, height - patch + 1, width - patch + 1
