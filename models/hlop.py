@@ -12,6 +12,7 @@ spiking neural networks, ICLR. Differs: see `neurocl.plasticity.LateralCircuit`;
 """
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -22,10 +23,12 @@ from neurocl.learners import (
     Lateral,
     OptimiserName,
     ProtectedReadout,
+    Rehearsal,
     Schedule,
     make_optimiser,
 )
-from neurocl.networks import MLP, Direct, HeadName, HLOPNet, Network, WeightedRate
+from neurocl.memory import RawReplay
+from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Neuron
 from neurocl.plasticity import HebbianRule, LateralCircuits, attach_lateral, lateral_neurons
 from neurocl.primitives.surrogates import Sigmoid
@@ -37,7 +40,7 @@ class Config:
     """Every number of the model."""
 
     coding: Coding = "spiking"  # "rate": the same network with ReLU units and one step
-    network: Literal["mlp", "cnn"] = "mlp"  # "cnn": the paper's for CIFAR-100, 3-64-128-256
+    network: Literal["mlp", "cnn", "resnet"] = "mlp"  # "cnn" and "resnet": the paper's for CIFAR-100 and 5-Datasets
     hidden: tuple[int, ...] = (800, 800)  # neurons of the MLP
     bias: bool = False  # of the MLP
     training: Literal["dsr", "surrogate", "ottt"] = "dsr"  # by rates, through time, or forward in time
@@ -69,31 +72,36 @@ class Config:
     anneal: Literal["constant", "linear", "cosine"] = "constant"  # learning rate within a task; "cosine" for the cnn
     batch_size: int = 64  # samples a step
     epochs: int = 1  # passes over a task; 200 for the cnn
+    memory_size: int = 0  # samples stored of each class of each task; the paper's combination with replay has 50
+    replay_epochs: int = 1  # passes over the store at the end of a task, without circuits; 20 for the cnn
+    replay_batch_size: int = 50  # stored samples of each task a step
+    replay_learning_rate: float = 0.01  # 0.001 for the cnn
 
 
 def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu") -> GradientLearner | ProtectedReadout:
     """Return the learner for streams of this shape; all weights follow from ``seed``."""
     shared, by_class = task_shape.setting == "domain-incremental", task_shape.setting == "class-incremental"
     network = make_network(config, task_shape, "single" if shared else "expanding" if by_class else "multi", seed)
-    optimiser = make_optimiser(config.optimiser, learning_rate=config.learning_rate)
-    lateral = None
+    optimiser, parts, resting = make_optimiser(config.optimiser, learning_rate=config.learning_rate), {}, nullcontext
     if config.rows != "none":
-        names = [f"layers.{place}.synapse" for place in range(len(network.layers))] + ["head.linear"] * shared
-        circuits = attach_circuits(config, network, names, seed)
-        optimiser, lateral = circuits.protecting(optimiser), Lateral(network, circuits)
+        circuits = attach_circuits(config, network, shared, seed)
+        optimiser, resting = circuits.protecting(optimiser), circuits.resting
+        parts["lateral"] = Lateral(network, circuits)
+    if config.memory_size:
+        parts["rehearsal"] = Rehearsal(
+            network,
+            RawReplay("per-task-class", size=config.memory_size, seed=seed, sequence=task_shape.time_steps is not None),
+            optimiser=make_optimiser(config.optimiser, learning_rate=config.replay_learning_rate),
+            epochs=config.replay_epochs, batch_size=config.replay_batch_size, resting=resting, seed=seed, device=device,
+        )  # fmt: skip
     learner = GradientLearner(
-        network,
-        Schedule(batch_size=config.batch_size, epochs=config.epochs),
-        optimiser=optimiser,
-        name="hlop",
-        device=device,
-        anneal=config.anneal,
-        loss_mask="task" if by_class else "all",
-        at_task_begin=(lateral.begin,) if lateral else (),
-        at_task_end=(lateral.end,) if lateral else (),
-        parts={"lateral": lateral} if lateral else {},
-        abilities=Abilities(needs_boundaries=True),
-    )
+        network, Schedule(batch_size=config.batch_size, epochs=config.epochs), optimiser=optimiser, name="hlop",
+        device=device, anneal=config.anneal, loss_mask="task" if by_class else "all",
+        at_task_begin=[parts["lateral"].begin] if "lateral" in parts else (),
+        at_task_end=[part.end for part in parts.values()],
+        parts=parts,
+        abilities=Abilities(needs_boundaries=True, replays=config.memory_size > 0),
+    )  # fmt: skip
     if not by_class:
         return learner
     return ProtectedReadout(learner, network.hidden_features, strength=config.readout_strength, seed=seed, name="hlop")
@@ -109,43 +117,31 @@ def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: in
             return DSRLIF(threshold=config.threshold, fire_at=config.fire_at, trainable=True, **time)
         return LIF.from_keep(config.keep, surrogate=Sigmoid(alpha=4.0), fire="at", detach_reset=True)
 
-    make = HLOPNet
-    if config.network == "mlp":  # torch's own scale of weights, as in the paper
+    make = {"cnn": HLOPNet, "resnet": ResNet18}.get(config.network)
+    if make is None:  # torch's own scale of weights, as in the paper
         make = partial(MLP, hidden=config.hidden, bias=config.bias, weight_scale=1 / math.sqrt(3))
     return make(
-        task_shape,
-        coding=config.coding,
-        neuron=neuron,
+        task_shape, coding=config.coding, neuron=neuron, head=head, seed=seed,
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
         readout=WeightedRate(tau_ms=time["tau_membrane_ms"], dt_ms=time["dt_ms"]) if dsr else "mean",
-        head=head,
-        feedback=config.feedback,
-        training=config.training,
-        seed=seed,
-    )
+        feedback=config.feedback, training=config.training,
+    )  # fmt: skip
 
 
-def attach_circuits(config: Config, network: Network, names: list[str], seed: int) -> LateralCircuits:
-    """Return circuits on the named layers."""
+def attach_circuits(config: Config, network: Network, head: bool, seed: int) -> LateralCircuits:
+    """Return circuits on all layers of weights, in order, and on a shared head."""
+    names = [name for name, part in network.named_modules() if isinstance(part, Conv2d | Linear)]
+    names = [name for name in names if head or not name.startswith("head")]
     rule = HebbianRule(
-        learning_rate=config.hebbian_rate,
-        momentum=config.hebbian_momentum,
-        iterations=config.hebbian_iterations,
-        clamp=config.hebbian_clamp,
-        deflate=config.deflate,
-    )
+        learning_rate=config.hebbian_rate, momentum=config.hebbian_momentum, iterations=config.hebbian_iterations,
+        clamp=config.hebbian_clamp, deflate=config.deflate,
+    )  # fmt: skip
     first = [*config.rows_first, *[config.rows_first[-1]] * len(names)]
-    later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later] * len(names)
+    later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later]
     fixed = {name: (first[place], *later[min(place, len(later) - 1)]) for place, name in enumerate(names)}
     return attach_lateral(
-        network,
-        layers=names,
-        rows=fixed if config.rows == "fixed" else config.rows,
-        share=config.share,
-        rule=rule,
+        network, layers=names, rows=fixed if config.rows == "fixed" else config.rows, share=config.share, rule=rule,
         rules={names[0]: replace(rule, learning_rate=config.hebbian_rate_first)},
         neurons=lateral_neurons(config.lateral, scale=config.lateral_scale, steps=config.lateral_steps),
-        side=config.side,
-        orthonormalise=config.orthonormalise,
-        seed=seed,
-    )
+        side=config.side, orthonormalise=config.orthonormalise, seed=seed,
+    )  # fmt: skip

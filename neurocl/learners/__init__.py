@@ -21,6 +21,7 @@ from neurocl.learners.optimisers import OPTIMISERS as OPTIMISERS
 from neurocl.learners.optimisers import OptimiserName as OptimiserName
 from neurocl.learners.optimisers import make_optimiser as make_optimiser
 from neurocl.learners.protected_readout import ProtectedReadout as ProtectedReadout
+from neurocl.learners.rehearsal import Rehearsal as Rehearsal
 from neurocl.learners.replay import Replay as Replay
 from neurocl.learners.replay import Weighting as Weighting
 from neurocl.learners.ridge_readout import RidgeReadout as RidgeReadout
@@ -42,6 +43,7 @@ __all__ = [
     "OptimiserName",
     "Part",
     "ProtectedReadout",
+    "Rehearsal",
     "Replay",
     "RidgeReadout",
     "Schedule",

@@ -13,6 +13,7 @@ from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.gradient_learner import GradientLearner
 from neurocl.learners.learner import Abilities, Cost
 from neurocl.memory import RecursiveRidge
+from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Batch, Task
 
 
@@ -29,6 +30,9 @@ class ProtectedReadout:
         held_out: Share of samples held out for the choice.
         seed: Decides which samples.
         name: What error messages call the learner.
+
+    Raises:
+        BadInput: If ``inner`` rehearses: it would move features whose statistics were summed up before.
     """
 
     def __init__(
@@ -41,6 +45,11 @@ class ProtectedReadout:
         seed: int = 0,
         name: str = "protected readout",
     ) -> None:
+        if inner.abilities.replays:
+            raise BadInput(
+                f"{name}: the learner inside must not rehearse (memory_size=0) in the class-incremental setting, whose "
+                "readout keeps statistics of features that rehearsal would move; use the replay model there"
+            )
         self.inner = inner
         self.name = name
         self.schedule = inner.schedule

@@ -83,6 +83,11 @@ class RawReplay:
         """Task of every stored sample where the setting names tasks, otherwise ``None``."""
         return self._tasks.long() if self._tasks_named else None
 
+    @property
+    def tasks(self) -> Int64[Tensor, " sample"]:
+        """Number of the task under which every stored sample was added, whatever the setting names."""
+        return self._tasks.long()
+
     def add(self, batch: Batch, *, task: int = 0) -> None:
         """Offer the samples of ``batch``; samples that are stored already are passed over.
 

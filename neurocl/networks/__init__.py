@@ -16,6 +16,7 @@ from neurocl.networks.population import mean_absolute_correlation, sparseness
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.recurrent import Recurrent
+from neurocl.networks.resnet import ResNet18
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Conv2d, Linear
 
@@ -47,6 +48,7 @@ __all__ = [
     "RandomFeatures",
     "Readout",
     "Recurrent",
+    "ResNet18",
     "Signal",
     "SingleHead",
     "TrainingMode",

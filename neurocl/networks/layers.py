@@ -17,6 +17,8 @@ from neurocl.networks.synapses import Conv2d, Linear
 from neurocl.neurons import DSRLIF, Neuron
 from neurocl.primitives.checks import BadInput
 
+Pool = nn.AvgPool2d | nn.MaxPool2d
+
 
 class OnlineState(NamedTuple):
     """What a layer carries from step to step: the state of its neurons, and the trace of what it sends out."""
@@ -65,7 +67,7 @@ class Layer(HiddenLayer):
         neuron: Neuron,
         *,
         normalise: nn.Module | None = None,
-        pool: nn.AvgPool2d | nn.MaxPool2d | None = None,
+        pool: Pool | None = None,
     ) -> None:
         super().__init__()
         self.synapse = synapse
@@ -75,7 +77,7 @@ class Layer(HiddenLayer):
 
     def forward(self, signal: Signal) -> Signal:
         """Return the layer's output signal."""
-        return self._pooled(self._response(signal))
+        return pooled(self._response(signal), self.pool, self.neuron)
 
     def by_rates(self, signal: Signal) -> Signal:
         """Return the layer's output signal, whose credit has the derivative of rates by rates.
@@ -85,7 +87,7 @@ class Layer(HiddenLayer):
         """
         neuron = check_dsr(self.neuron)
         if signal.constant:
-            current = self._normalised(self.synapse.transmit(signal)).values
+            current = normalised(self.synapse.transmit(signal), self.normalise).values
             response = neuron.respond(current, current, time_steps=signal.time_steps)
         else:
             mean, rate = rates_of(signal, neuron.keep)
@@ -95,7 +97,8 @@ class Layer(HiddenLayer):
             run = self._current_of_batch if by_batch else self._current_and_credit
             current, credit, scale = run(signal, mean, rate)
             response = neuron.respond(current, credit, scale=scale)
-        return self._pooled(self._sent(response.spikes, credit=response.credit, rate=response.rate))
+        sending = sent(response.spikes, neuron, credit=response.credit, rate=response.rate)
+        return pooled(sending, self.pool, neuron)
 
     def step(self, moment: Moment, state: OnlineState | None) -> tuple[Moment, OnlineState]:
         r"""Return one step's output, with its eligibility trace, and the state, without its past's gradient.
@@ -105,15 +108,9 @@ class Layer(HiddenLayer):
         moment = moment.flat() if isinstance(self.synapse, Linear) else moment
         # dense: for B rows alone, events do not pay for their table of transposed weights
         current = self.synapse(moment.values, **moment.learning())
-        current = self._normalised(Signal(values=current, time_steps=1, constant=True)).values
+        current = normalised(Signal(values=current, time_steps=1, constant=True), self.normalise).values
         output, after = self.neuron.step(current, None if state is None else state.neuron)
-        signal = self._pooled(self._sent(output.unsqueeze(0)))
-        values = signal.values.squeeze(0)
-        if signal.amplitude != 1:
-            values = values * signal.amplitude
-        trace = values.detach()
-        if state is not None:
-            trace = state.trace * kept(self.neuron) + trace
+        values, trace = sent_at_once(output, self.neuron, self.pool, state)
         return Moment(values=values, trace=trace), OnlineState(detached(after), trace)
 
     def observed(self, name: str, signal: Signal) -> tuple[Signal, list[LayerActivity]]:
@@ -128,27 +125,16 @@ class Layer(HiddenLayer):
             post=response.values,
             pre_spikes_per_unit=signal.spikes_per_unit,
         )
-        return self._pooled(response), [activity]
+        return pooled(response, self.pool, self.neuron), [activity]
 
     def _response(self, signal: Signal) -> Signal:
         """Return what the neurons make of ``signal``, before pooling."""
-        current = self._normalised(self.synapse.transmit(signal))
+        current = normalised(self.synapse.transmit(signal), self.normalise)
         if current.constant:
             values, _ = self.neuron.constant(current.values, current.time_steps)
         else:
             values, _ = self.neuron(current.values)
-        return self._sent(values)
-
-    def _sent(self, values: Tensor, *, credit: Tensor | None = None, rate: Tensor | None = None) -> Signal:
-        """Return what the neurons put out as a signal."""
-        return Signal(
-            values=values,
-            time_steps=len(values),
-            spikes_per_unit=1.0 if self.neuron.spiking else None,
-            amplitude=self.neuron.amplitude,
-            credit=credit,
-            rate=rate,
-        )
+        return sent(values, self.neuron)
 
     def _current_and_credit(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return current over time, up to a factor, its time mean with gradient, and the factor."""
@@ -159,54 +145,86 @@ class Layer(HiddenLayer):
                 if bias is not None and scale != 1:  # which the factor must not change
                     current += (1 / scale - 1) * bias
             else:
-                current, scale = self._normalised(self.synapse.transmit(signal)).values, 1.0
+                current, scale = normalised(self.synapse.transmit(signal), self.normalise).values, 1.0
         credit = Signal(values=self.synapse(mean, observed=rate), time_steps=1, constant=True)
-        return current, self._normalised(credit).values, scale
+        return current, normalised(credit, self.normalise).values, scale
 
     def _current_of_batch(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return the same where normalisation takes batch statistics: the gradient then runs through every step."""
-        values = signal.values.flatten(2) if isinstance(self.synapse, Linear) else signal.values
-        rows = carried(values * signal.amplitude, mean).flatten(0, 1)
-        current = self.synapse(rows, observed=rate).unflatten(0, values.shape[:2])
-        current = self._normalised(Signal(values=current, time_steps=signal.time_steps)).values
+        current = by_steps(self.synapse, signal, mean, rate)
+        current = normalised(Signal(values=current, time_steps=signal.time_steps), self.normalise).values
         return current, current.mean(0), 1.0
 
-    def _pooled(self, signal: Signal) -> Signal:
-        """Return ``signal`` as it leaves the layer: pooled where the layer pools."""
-        if self.pool is None:
-            return signal
-        if isinstance(self.pool, nn.MaxPool2d) and signal.credit is not None:
-            return self._largest(signal, signal.credit, self.pool)
-        values = self.pool(signal.values.flatten(0, 1)).unflatten(0, signal.values.shape[:2])
-        if signal.spikes_per_unit is None or isinstance(self.pool, nn.MaxPool2d):
-            return replace(signal, values=values)
-        side = self.pool.kernel_size
-        area = side * side if isinstance(side, int) else side[0] * side[1]
-        signal = replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area)
-        if signal.credit is None or signal.rate is None:
-            return signal
-        return replace(signal, credit=self.pool(signal.credit), rate=self.pool(signal.rate))
 
-    def _largest(self, signal: Signal, credit: Tensor, pool: nn.MaxPool2d) -> Signal:
-        """Return a pooled signal where the largest spike wins: who won differs from step to step, and so do the paths.
+def by_steps(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
+    """Return the current at every step, with a gradient that runs through every step down to the time mean."""
+    values = signal.values.flatten(2) if isinstance(synapse, Linear) else signal.values
+    rows = carried(values * signal.amplitude, mean).flatten(0, 1)
+    return synapse(rows, observed=rate).unflatten(0, values.shape[:2])
 
-        An error of the outgoing time mean is split equally over the steps.
-        """
-        rows = carried(signal.values, credit / signal.amplitude).flatten(0, 1)
-        values = pool(rows).unflatten(0, signal.values.shape[:2])
-        pooled = replace(signal, values=values.detach(), credit=None, rate=None)
-        _, rate = rates_of(pooled, check_dsr(self.neuron).keep)
-        return replace(pooled, credit=values.mean(0) * signal.amplitude, rate=rate)
 
-    def _normalised(self, current: Signal) -> Signal:
-        """Normalise over time and batch as one axis."""
-        if self.normalise is None:
-            return current
-        rows = current.values if current.constant else current.values.flatten(0, 1)
-        if self.normalise.training and rows.numel() == rows.shape[1]:
-            raise BadInput("batch normalisation cannot train on a single value a channel: use a batch of at least 2")
-        rows = self.normalise(rows)
-        return replace(current, values=rows if current.constant else rows.unflatten(0, current.values.shape[:2]))
+def normalised(current: Signal, normalise: nn.Module | None) -> Signal:
+    """Normalise over time and batch as one axis."""
+    if normalise is None:
+        return current
+    rows = current.values if current.constant else current.values.flatten(0, 1)
+    if normalise.training and rows.numel() == rows.shape[1]:
+        raise BadInput("batch normalisation cannot train on a single value a channel: use a batch of at least 2")
+    rows = normalise(rows)
+    return replace(current, values=rows if current.constant else rows.unflatten(0, current.values.shape[:2]))
+
+
+def sent(values: Tensor, neuron: Neuron, *, credit: Tensor | None = None, rate: Tensor | None = None) -> Signal:
+    """Return what neurons put out as a signal."""
+    return Signal(
+        values=values,
+        time_steps=len(values),
+        spikes_per_unit=1.0 if neuron.spiking else None,
+        amplitude=neuron.amplitude,
+        credit=credit,
+        rate=rate,
+    )
+
+
+def sent_at_once(output: Tensor, neuron: Neuron, pool: Pool | None, state: OnlineState | None) -> tuple[Tensor, Tensor]:
+    """Return what leaves a layer at one step, and its eligibility trace; ``state`` is that of the step before."""
+    signal = pooled(sent(output.unsqueeze(0), neuron), pool, neuron)
+    values = signal.values.squeeze(0)
+    if signal.amplitude != 1:
+        values = values * signal.amplitude
+    trace = values.detach()
+    if state is not None:
+        trace = state.trace * kept(neuron) + trace
+    return values, trace
+
+
+def pooled(signal: Signal, pool: Pool | None, neuron: Neuron) -> Signal:
+    """Return ``signal`` as it leaves a layer: pooled where the layer pools."""
+    if pool is None:
+        return signal
+    if isinstance(pool, nn.MaxPool2d) and signal.credit is not None:
+        return largest(signal, signal.credit, pool, neuron)
+    values = pool(signal.values.flatten(0, 1)).unflatten(0, signal.values.shape[:2])
+    if signal.spikes_per_unit is None or isinstance(pool, nn.MaxPool2d):
+        return replace(signal, values=values)
+    side = pool.kernel_size
+    area = side * side if isinstance(side, int) else side[0] * side[1]
+    signal = replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area)
+    if signal.credit is None or signal.rate is None:
+        return signal
+    return replace(signal, credit=pool(signal.credit), rate=pool(signal.rate))
+
+
+def largest(signal: Signal, credit: Tensor, pool: nn.MaxPool2d, neuron: Neuron) -> Signal:
+    """Return a pooled signal where the largest spike wins: who won differs from step to step, and so do the paths.
+
+    An error of the outgoing time mean is split equally over the steps.
+    """
+    rows = carried(signal.values, credit / signal.amplitude).flatten(0, 1)
+    values = pool(rows).unflatten(0, signal.values.shape[:2])
+    best = replace(signal, values=values.detach(), credit=None, rate=None)
+    _, rate = rates_of(best, check_dsr(neuron).keep)
+    return replace(best, credit=values.mean(0) * signal.amplitude, rate=rate)
 
 
 def rates_of(signal: Signal, keep: float) -> tuple[Tensor, Tensor]:

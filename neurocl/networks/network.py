@@ -63,7 +63,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = shape
-        neurons = [part for layer in layers for part in layer.children() if isinstance(part, Neuron)]
+        neurons = [part for layer in layers for part in layer.modules() if isinstance(part, Neuron)]
         self.training_mode = check_parts(training, neurons, readout)
         self.encoding = encoding
         self.layers = nn.ModuleList(layers)

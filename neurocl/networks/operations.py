@@ -9,6 +9,8 @@ from torch.nn import functional
 from neurocl.networks.network import Network
 from neurocl.networks.signal import LayerActivity
 
+BESIDE = (".lateral", ".shortcut")  # synapses of neurons that another synapse stands for already
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operations:
@@ -36,7 +38,7 @@ def count_operations(network: Network, inputs: Tensor) -> Operations:
     rows = layers[0].pre.shape[1]
     events = sum(_synaptic_operations(layer) for layer in layers)
     products = sum(_multiply_accumulates(layer) for layer in layers)
-    outputs = [layer.post for layer in layers if layer.name != "head" and not layer.name.endswith(".lateral")]
+    outputs = [layer.post for layer in layers if layer.name != "head" and not layer.name.endswith(BESIDE)]
     active = sum(int((post > 0).sum()) for post in outputs)
     neurons = sum(post.numel() for post in outputs)
     return Operations(

@@ -24,6 +24,8 @@ class Signal:
         credit: ``[B, ...]`` time mean of values times amplitude, with gradient, where rates are differentiated
             (``training="dsr"``); the gradient of everything that ``values`` drive goes through it.
         rate: ``[B, ...]`` weighted firing rate times amplitude, where there is a credit.
+        current: What the neurons that sent the values were given, before normalisation, where an identity shortcut
+            is to add it to a later current.
     """
 
     values: Tensor
@@ -33,6 +35,7 @@ class Signal:
     amplitude: float = 1.0
     credit: Tensor | None = None
     rate: Tensor | None = None
+    current: "Signal | None" = None
 
     @property
     def are_spikes(self) -> bool:
@@ -52,10 +55,12 @@ class Moment:
         values: ``[B, ...]`` what goes into the next layer, amplitude included.
         trace: ``[B, ...]`` the values' eligibility trace, which their weights' gradient is paired with; ``None`` for an
             input that is the same at every step, which stands for itself.
+        current: As in :class:`Signal`, of this step.
     """
 
     values: Tensor
     trace: Tensor | None = None
+    current: Tensor | None = None
 
     def flat(self) -> "Moment":
         """Return the moment with all axes behind the batch taken as one."""

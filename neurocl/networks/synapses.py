@@ -159,6 +159,7 @@ class Conv2d(nn.Conv2d):
         pre: Number of input channels.
         post: Number of output channels.
         kernel_size: Side of the square kernel.
+        stride: Step of the kernel; 2 halves height and width.
         padding: Zeros added on every side.
         bias: Whether channels have a constant current.
         scale: See :func:`initialise`.
@@ -176,6 +177,7 @@ class Conv2d(nn.Conv2d):
         post: int,
         *,
         kernel_size: int = 3,
+        stride: int = 1,
         padding: int = 1,
         bias: bool = True,
         scale: float = TORCH_SCALE,
@@ -183,7 +185,7 @@ class Conv2d(nn.Conv2d):
         feedback: Feedback = "transpose",
         feedback_generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(pre, post, kernel_size, padding=padding, bias=bias)
+        super().__init__(pre, post, kernel_size, stride=stride, padding=padding, bias=bias)
         if generator is None:
             super().reset_parameters()
         else:

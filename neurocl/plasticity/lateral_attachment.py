@@ -1,6 +1,7 @@
 """Lateral circuits on the layers of any torch module: neurocl's, snnTorch's, Norse's, SpikingJelly's, plain ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -113,6 +114,17 @@ class LateralCircuits:
         """Let Hebbian learning rest, or go on; projection stays."""
         for layer in self.layers.values():
             layer.learning = learning
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Within, the network learns as if there were no circuits: no projection, and no Hebbian learning."""
+        try:
+            for layer in self.layers.values():
+                layer.resting = True
+            yield
+        finally:
+            for layer in self.layers.values():
+                layer.resting = False
 
     def report(self) -> list[LayerReport]:
         """Return the state of every layer."""

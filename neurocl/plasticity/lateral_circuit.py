@@ -208,10 +208,13 @@ class LateralCircuit(nn.Module):
         """Add rows along the strongest directions that this batch has left over, up to the share within the batch."""
         if len(self.new):
             unexplained = complement(unexplained, orthonormal_rows(self.new))
-        values, vectors = torch.linalg.eigh((unexplained @ unexplained.T).double())
+        wide = len(unexplained) <= self.inputs  # the smaller of two products that share their eigenvalues
+        product = unexplained @ unexplained.T if wide else unexplained.T @ unexplained
+        values, vectors = torch.linalg.eigh(product.double())
         explained, permitted = values.flip(0).cumsum(0), (1 - share) * self.energy[0] * len(unexplained)
         few = min(int((explained < values.sum() - permitted).sum()) + 1, self.room)
-        self._append(vectors.flip(1).T[:few].to(unexplained) @ unexplained)
+        directions = vectors.flip(1).T[:few].to(unexplained)
+        self._append(directions @ unexplained if wide else directions)
 
     def _append(self, directions: Tensor) -> None:
         """Add rows along ``directions``, orthonormal to one another, and to all other rows where these deflate."""

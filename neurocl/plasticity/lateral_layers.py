@@ -69,6 +69,7 @@ class LayerCircuits:
         self.name, self.layer, self.circuits = name, layer, circuits
         self.side, self.most_rows, self.freeze_bias = side, most_rows, freeze_bias
         self.learning = True
+        self.resting = False  # neither learns nor projects
         self._collected: list[Tensor] = []
         self.updates = 0
         self._positions = 1  # of a convolution's kernel on its input
@@ -81,8 +82,8 @@ class LayerCircuits:
 
     @property
     def projecting(self) -> bool:
-        """Whether there are old rows."""
-        return any(len(circuit.old) for circuit in self.circuits)
+        """Whether there are old rows, and they do not rest."""
+        return not self.resting and any(len(circuit.old) for circuit in self.circuits)
 
     def hook_parameters(self) -> None:
         """Watch the gradients of the layer's parameters, which a head that grows replaces."""
@@ -155,7 +156,7 @@ class LayerCircuits:
                 )
             else:
                 self._by_weight = True
-        if self.learning:
+        if self.learning and not self.resting:
             observed = options.get("observed")
             rows = (pairs if observed is None else observed).detach()
             watched = output if result is None else result

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 import neurocl.networks as room
-from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Latency, Linear, Network, Poisson, Recurrent
+from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Latency, Linear, Network, Poisson, Recurrent, ResNet18
 from neurocl.neurons import LIF
 from neurocl.primitives.checks import BadInput, UnknownName
 from neurocl.primitives.tasks import Task, TaskShape
@@ -23,6 +23,7 @@ NETWORKS = {
     "CNN": partial(CNN, channels=(6, 8)),
     "HLOPNet": HLOPNet,
     "Recurrent": partial(Recurrent, hidden=(20, 12)),
+    "ResNet18": partial(ResNet18, width=3),
 }
 CODINGS = {
     "rate": ("rate", lambda: None),
@@ -94,7 +95,7 @@ def test_every_exported_network_is_tested_here():
         if inspect.isclass(getattr(room, name)) and issubclass(getattr(room, name), Network)
     }
     assert set(NETWORKS) == exported - {"Network"}
-    assert len(NETWORKS) == 4
+    assert len(NETWORKS) == 5
 
 
 @every_network
@@ -315,7 +316,7 @@ def test_what_a_network_cannot_be_is_refused(make, as_installed):
         make(TaskShape(input_shape=IMAGE, num_classes=2, num_tasks=1, time_steps=6), encoding=Direct(6))
 
 
-@pytest.mark.parametrize("make", [CNN, HLOPNet])
+@pytest.mark.parametrize("make", [CNN, HLOPNet, ResNet18])
 def test_convolutions_refuse_what_is_no_image_or_too_small(make):
     with pytest.raises(BadInput, match="channels, height, width"):
         make(TaskShape(input_shape=(64,), num_classes=2, num_tasks=1))

@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from neurocl.networks import CNN, MLP, Direct, HLOPNet, Latency, Poisson, Recurrent
+from neurocl.networks import CNN, MLP, Direct, HLOPNet, Latency, Poisson, Recurrent, ResNet18
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import TaskShape
 
@@ -31,11 +31,13 @@ def test_default_networks_fire_5_to_20_percent_before_training(make, seed):
     assert all(0.05 <= rate <= 0.2 for rate in rates(network, images[:300])), rates(network, images[:300])
 
 
-def test_the_normalised_network_fires_5_to_20_percent_once_it_knows_its_statistics():
+@pytest.mark.parametrize("make", [HLOPNet, ResNet18])
+def test_the_normalised_networks_fire_5_to_20_percent_once_they_know_their_statistics(make):
     images, _ = digits()
-    network = HLOPNet(SHAPE, head="single")
-    for layer in network.layers:
-        layer.normalise.momentum = 1.0
+    network = make(SHAPE, head="single")
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            part.momentum = 1.0
     network(images[:100])
     assert all(0.05 <= rate <= 0.2 for rate in rates(network, images[:100])), rates(network, images[:100])
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Recurrent, count_operations
-from neurocl.neurons import LIF
+from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Recurrent, ResNet18, count_operations
+from neurocl.neurons import DSRLIF, LIF
 from neurocl.primitives.tasks import TaskShape
 
 
@@ -112,6 +112,8 @@ def test_the_networks_of_the_hlop_paper_have_its_numbers_of_parameters():
     cifar = HLOPNet(shape(3, 32, 32, num_classes=10), head="single")
     thresholds = 3  # trainable there, constants here
     assert sum(weight.numel() for weight in cifar.parameters()) + thresholds == 412_237
+    five = ResNet18(shape(3, 32, 32, num_classes=10), head="single", neuron=lambda: DSRLIF(trainable=True))
+    assert sum(weight.numel() for weight in five.parameters()) == 1_094_207
     permuted = MLP(shape(1, 28, 28, num_classes=10), hidden=(800, 800), bias=False, head="single")
     thresholds = 2
     assert sum(weight.numel() for weight in permuted.parameters()) + thresholds == 1_275_202

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurocl.networks import CNN, MLP, Direct, HLOPNet, Membrane, Recurrent, WeightedRate
+from neurocl.networks import CNN, MLP, Direct, HLOPNet, Membrane, Recurrent, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Rate
 from neurocl.primitives.checks import BadInput, UnknownName
 from neurocl.primitives.tasks import Task, TaskShape
 
 SHAPE = TaskShape(input_shape=(1, 8, 8), num_classes=4, num_tasks=2)
 NETWORKS = {"MLP": partial(MLP, hidden=(24, 16)), "CNN": partial(CNN, channels=(6, 8)), "HLOPNet": HLOPNet}
+NETWORKS["ResNet18"] = partial(ResNet18, width=4)
 MODES = ("surrogate", "dsr", "ottt")
 every_network = pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
 

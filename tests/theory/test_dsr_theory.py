@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, WeightedRate
+from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF
 from neurocl.primitives.tasks import Task, TaskShape
 
@@ -122,6 +122,51 @@ def test_gradients_with_normalisation_are_those_of_the_paper_at_every_step(froze
         torch.tensordot(weights(6), functional.linear(x.flatten(2), head.weight, head.bias), 1), labels
     )
     same(found, gradients(loss, named))
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["batch statistics", "frozen"])
+def test_gradients_around_shortcuts_are_those_of_the_paper_at_every_step(frozen, float64):
+    make = lambda: DSRLIF(trainable=True)  # noqa: E731
+    network = ResNet18(shape(2, 8, 8), width=3, neuron=make, encoding=Direct(6), head="single", training="dsr")
+    network = network.double().train()
+    with torch.no_grad():
+        for part in network.modules():
+            if isinstance(part, torch.nn.BatchNorm2d):
+                part.weight.fill_(2.5)
+                part.bias.uniform_(0.0, 1.0)
+                part.momentum = 1.0
+    if frozen:
+        network(torch.rand(4, 2, 8, 8))
+        network.freeze_normalisation()
+    network.train()
+    inputs, labels = torch.rand(4, 2, 8, 8), torch.arange(4)
+    named = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+    assert len(named) == 20 + 2 + (0 if frozen else 3 * 17)
+    found = gradients(functional.cross_entropy(network(inputs), labels), named)
+
+    def over_time(synapse, x):
+        return synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def fired(layer, current):
+        norm = layer.normalise
+        statistics = (norm.running_mean, norm.running_var) if frozen else (None, None)
+        rows = functional.batch_norm(
+            current.flatten(0, 1), *statistics, norm.weight, norm.bias, not frozen, 0.0, norm.eps
+        )
+        return LiteralRates.apply(rows.unflatten(0, current.shape[:2]), layer.neuron.threshold)
+
+    stem, *blocks = network.layers
+    current = over_time(stem.synapse, inputs.expand(6, -1, -1, -1, -1))
+    for before, block in zip([stem, *blocks], blocks, strict=False):  # as the paper draws it: neurons come first
+        x = fired(before, current)
+        beside = current if block.shortcut is None else over_time(block.shortcut, x)
+        current = over_time(block.synapse, fired(block.first, over_time(block.first.synapse, x))) + beside
+    x = fired(blocks[-1], current)
+    head = network.head.linear
+    logits = functional.linear(x.mean((3, 4)), head.weight, head.bias)
+    loss = functional.cross_entropy(torch.tensordot(weights(6), logits, 1), labels)
+    expected = gradients(loss, {name: weight for name, weight in named.items() if "threshold" not in name})
+    same(found, expected)
 
 
 def test_max_pooling_sends_errors_to_the_winners_of_every_step(float64):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurocl.networks import CNN, MLP, Count, Direct, Frames, HLOPNet, Membrane, Poisson
+from neurocl.networks import CNN, MLP, Count, Direct, Frames, HLOPNet, Membrane, Poisson, ResNet18
 from neurocl.neurons import DSRLIF, LIF, CurrentLIF
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.surrogates import Sigmoid
@@ -118,13 +118,33 @@ def test_every_neuron_with_a_keep_learns_online(make, float64):
     assert all(gradient.isfinite().all() and gradient.abs().max() > 0 for gradient in found.values())
 
 
-@pytest.mark.parametrize("make", [HLOPNet, CNN])
+@pytest.mark.parametrize("make", [HLOPNet, CNN, partial(ResNet18, width=4)])
 def test_convolutions_learn_online(make):
     shape = TaskShape(input_shape=(1, 8, 8), num_classes=5, num_tasks=1)
     network = make(shape, head="single", encoding=Direct(T), training="ottt").train()
     _, found = learnt(network, torch.rand(6, 1, 8, 8) * 3)
     assert all(gradient.isfinite().all() for gradient in found.values())
     assert found["layers.0.synapse.weight"].abs().max() > 0
+
+
+@pytest.mark.parametrize("feedback", ["transpose", "sign"])
+def test_errors_pass_shortcuts_online_as_they_do_through_time_where_there_is_one_step(feedback, float64):
+    shape = TaskShape(input_shape=(1, 8, 8), num_classes=5, num_tasks=1)
+    options = {"width": 4, "head": "single", "feedback": feedback, "readout": "mean"}
+    online, plain = (
+        ResNet18(shape, encoding=Direct(1), training=mode, **options).double() for mode in ("ottt", "surrogate")
+    )
+    plain.readout.gain = 1.0
+    inputs = 3 * torch.rand(6, 1, 8, 8)
+    loss, found = learnt(online.train(), inputs)
+    expected = functional.cross_entropy(plain.train()(inputs), LABELS)
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-9)
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(found[name], weight.grad, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    over_time = ResNet18(shape, encoding=Direct(T), training="ottt", **options).double().eval()
+    mean = sum(share * scores for share, scores in over_time.scores_over_time(inputs))
+    torch.testing.assert_close(mean, over_time(inputs))
 
 
 def bytes_in_use():
