@@ -56,10 +56,7 @@ def learnt(rows: Tensor, *, seed: int, **rules: Any) -> FoldiakLayer:
     """Let the circuit see every row once; the last third at a quarter of the rates."""
     layer = FoldiakLayer(rows.shape[1], UNITS, seed=seed, **(RULES | rules))
     for update, batch in enumerate(rows.split(BATCH)):
-        if update == 2 * UPDATES // 3:
-            layer.anti_hebbian_rate, layer.hebbian_rate = layer.anti_hebbian_rate / 4, layer.hebbian_rate / 4
-            layer.threshold_rate /= 4
-        layer.learn(batch)
+        layer.learn(batch, pace=1.0 if update < 2 * UPDATES // 3 else 0.25)
     return layer
 
 

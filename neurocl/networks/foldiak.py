@@ -165,21 +165,27 @@ class FoldiakLayer(nn.Module):
         return self._settled(self._checked(inputs))
 
     @torch.no_grad()
-    def learn(self, inputs: Float[Tensor, "batch pre"]) -> Float[Tensor, "batch post"]:
-        """Let the units settle, return their output, and change weights and thresholds once by its mean rules."""
+    def learn(self, inputs: Float[Tensor, "batch pre"], *, pace: float = 1.0) -> Float[Tensor, "batch post"]:
+        """Let the units settle, change weights and thresholds once, and return the output that they had before.
+
+        Args:
+            inputs: One row a sample; the changes are means over them.
+            pace: Factor on all three learning rates; smaller lets weights and thresholds come to rest.
+        """
+        check_number("pace", pace, at_least=0)
         inputs = self._checked(inputs)
         output = self._settled(inputs)
         inhibition = anti_hebbian_step(
             self.lateral,
             output,
             target_rate=self.target_rate,
-            learning_rate=self.anti_hebbian_rate,
+            learning_rate=pace * self.anti_hebbian_rate,
             decay=self.lateral_decay,
         )
         self.lateral.copy_(inhibition)
-        self.feedforward.copy_(oja_step(self.feedforward, inputs, output, learning_rate=self.hebbian_rate))
+        self.feedforward.copy_(oja_step(self.feedforward, inputs, output, learning_rate=pace * self.hebbian_rate))
         relative = output.mean(0) / self.target_rate
-        self.threshold.add_(self.threshold_rate * (relative - 1)).clamp_(min=LEAST_THRESHOLD)
+        self.threshold.add_(pace * self.threshold_rate * (relative - 1)).clamp_(min=LEAST_THRESHOLD)
         return output
 
     def settle(self, drive: Float[Tensor, "batch post"]) -> Float[Tensor, "batch post"]:

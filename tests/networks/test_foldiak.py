@@ -39,9 +39,7 @@ def layer(coding, **options):
 def taught(coding, updates=300, **options):
     made = layer(coding, **options)
     for update in range(updates):
-        if update == updates // 2:
-            made.anti_hebbian_rate, made.threshold_rate = made.anti_hebbian_rate / 5, made.threshold_rate / 5
-        made.learn(correlated(seed=update))
+        made.learn(correlated(seed=update), pace=1.0 if update < updates // 2 else 0.2)
     return made
 
 
@@ -159,7 +157,6 @@ def test_a_row_does_not_depend_on_the_others_and_reading_teaches_nothing(coding)
 def test_a_fresh_layer_takes_over_and_learns_on_alike(coding):
     one = taught(coding, updates=20, hebbian_rate=0.5)
     other = layer(coding, hebbian_rate=0.5, seed=3)
-    other.anti_hebbian_rate, other.threshold_rate = one.anti_hebbian_rate, one.threshold_rate
     other.load_state_dict(one.state_dict())
     for made in (one, other):
         made.learn(correlated(seed=50))
@@ -171,7 +168,7 @@ def test_a_fresh_layer_takes_over_and_learns_on_alike(coding):
 def test_silence_and_flood_leave_finite_weights(coding):
     for rows in (torch.zeros(10, PRE), torch.full((10, PRE), 1e6), -torch.full((10, PRE), 1e6)):
         made = layer(coding, hebbian_rate=1.0)
-        for _ in range(40):
+        for _ in range(60):
             output = made.learn(rows)
         assert all(value.isfinite().all() for value in made.state_dict().values())
         assert output.isfinite().all()
@@ -232,14 +229,13 @@ def test_mean_absolute_correlation_counts_pairs_and_leaves_silent_units_out():
 def test_features_learn_their_inhibition_from_the_first_task_alone_and_the_control_has_none(coding):
     digits = torch.tensor(load_digits().images[:300, None] / 16, dtype=torch.float32)
     shape = TaskShape(input_shape=(1, 8, 8), num_classes=10, num_tasks=5)
-    options = {"filters": 30, "patch": 4, "samples": 20_000, "coding": coding, "threshold": 1.0}
+    options = {"filters": 30, "patch": 4, "samples": 20_000, "coding": coding, "threshold": 1.0, "hebbian_rate": 0.0}
     options |= {"target_rate": 0.05} if coding == "spiking" else {"target_rate": 0.1, "keep": 0.6, "time_steps": 4}
     made, control = FoldiakFeatures(shape, **options), FoldiakFeatures(shape, **options, anti_hebbian_rate=0.0)
     made.fit(digits)
     control.fit(digits)
     assert (made.circuit.lateral > 0).any()
     assert not control.circuit.lateral.any()
-    assert made.circuit.anti_hebbian_rate > 0
     settled, free = (torch.cat(list(m._settled(digits))).flatten(0, 1) for m in (made, control))
     assert mean_absolute_correlation(settled) < mean_absolute_correlation(free)
     # the same filters see the same whitened patches

@@ -151,14 +151,9 @@ class FoldiakFeatures(FeatureMap):
 
     def _learn(self, patches: Tensor) -> None:
         """Let the circuit see every patch once; calmer in the last third."""
-        circuit = self.circuit
-        rates = circuit.anti_hebbian_rate, circuit.hebbian_rate, circuit.threshold_rate
         batches = patches.split(BATCH)
         for place, batch in enumerate(batches):
-            factor = 1.0 if 3 * place < 2 * len(batches) else CALMER
-            circuit.anti_hebbian_rate, circuit.hebbian_rate, circuit.threshold_rate = (factor * r for r in rates)
-            circuit.learn(batch)
-        circuit.anti_hebbian_rate, circuit.hebbian_rate, circuit.threshold_rate = rates
+            self.circuit.learn(batch, pace=1.0 if 3 * place < 2 * len(batches) else CALMER)
 
     def _features(self, inputs: Tensor) -> Tensor:
         regions = region_means(self.rows, self.columns, self.regions).to(inputs)
