@@ -1,4 +1,4 @@
-"""Learnt lateral inhibition lifts patch features above random patches at equal width.
+"""A circuit of learnt lateral inhibition and homeostatic thresholds lifts patch features above random patches.
 
 CIFAR-10 subset, five tasks of two classes, class-incremental, one pass, no replay; 400 filters, 3,601 features each.
 Stated: the best test accuracy of random whitened patches (closed_form_bar.py, seed 0). The circuit learns from the
