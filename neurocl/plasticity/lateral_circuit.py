@@ -19,6 +19,7 @@ from neurocl.primitives.seeding import generator
 
 ORTHONORMALISE = ("never", "task", "update")
 MEMORY = 0.9  # of the running energies: about the last 10 updates
+MOMENT_MEMORY = 0.99  # of the answers' second moment: more samples than rows, or its axes would be chance
 PATIENCE = 20  # updates between two looks at what is left, so that rows recruited before show in the energies
 
 
@@ -201,7 +202,8 @@ class LateralCircuit(nn.Module):
         now = torch.stack([rows.square().sum(), left.square().sum()]) / len(rows)
         self.energy.mul_(keep).add_(now, alpha=1 - keep)
         if self.share is not None:
-            self.moments.mul_(keep).add_(answer.T @ answer, alpha=(1 - keep) / len(rows))
+            kept = min(MOMENT_MEMORY, self.updates / (self.updates + 1))
+            self.moments.mul_(kept).add_(answer.T @ answer, alpha=(1 - kept) / len(rows))
         self.updates += 1
 
     def _recruit(self, unexplained: Tensor, *, share: float) -> None:
