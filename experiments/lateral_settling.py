@@ -22,11 +22,11 @@ from neurocl.run.loop import run
 from neurocl.run.shelf import load_model
 
 SEEDS = range(3)
+CLAIMS = ()  # what is measured is no table of runs
 STEPS = (2, 5, 10, 20, 40, 80, 160)
 SCALE = 8.0  # largest answer of a lateral neuron; images of unit mean square have a norm of 8
 KINDS = ("spike-rates", "settling")
-RULES = {"repaired": True, "published": False}
-LINES = {"repaired": "-", "published": "--"}
+RULES, LINES = {"repaired": True, "published": False}, {"repaired": "-", "published": "--"}
 COLOURS = {"spike-rates": "C0", "settling": "C1", "linear": "0.4"}
 STREAM = {"tasks": "4", "normalise": "standardise"}
 MODEL = {"hidden": (200, 200), "epochs": 10, "rows": "fixed", "rows_first": (12, 30, 30), "rows_later": (12,)}

@@ -23,6 +23,7 @@ from neurocl.run.loop import scheduled
 from neurocl.run.shelf import load_model
 
 SEEDS = range(3)
+CLAIMS = ()  # what is measured is no table of runs
 STREAM = {"train_per_class": "1000", "test_per_class": "100"}
 VARIANTS = {"99 %": {}, "95 %": {"share": 0.95}, "80 %": {"share": 0.8}, "no circuits": {"rows": "none"}}
 OUT = Path("results/experiments/protected_statistics")
