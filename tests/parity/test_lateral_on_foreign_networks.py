@@ -156,15 +156,16 @@ NAMES = ["neurocl", "snntorch", "norse", "spikingjelly", "torch", "neurocl-rate"
 
 @pytest.mark.parametrize("make", NETWORKS, ids=NAMES)
 def test_circuits_keep_the_first_task_where_plain_training_forgets_it(make):
-    plain, protected = outcome(make, protected=False), outcome(make, protected=True)
+    epochs = 12 if make is NorseNetwork else 6  # whose membranes need more
+    plain, protected = outcome(make, protected=False, epochs=epochs), outcome(make, protected=True, epochs=epochs)
     assert plain[0] - plain[1] > 0.1, "nothing to protect"
     assert protected[0] - protected[1] <= 0.05
     assert protected[2] > 0.9, "protection must leave room to learn"
 
 
 def test_circuits_keep_the_first_task_through_stride_padding_dilation_and_groups():
-    plain = outcome(Convolutional, protected=False)
-    protected = outcome(Convolutional, protected=True, rows="explained-variance", share=0.995)
+    plain = outcome(Convolutional, protected=False, epochs=15)
+    protected = outcome(Convolutional, protected=True, epochs=15, rows="explained-variance", share=0.995)
     assert plain[0] - plain[1] > 0.1
     assert protected[0] - protected[1] <= 0.02
     assert protected[2] > 0.9
