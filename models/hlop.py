@@ -28,7 +28,7 @@ from neurocl.learners import (
     make_optimiser,
 )
 from neurocl.memory import RawReplay
-from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, ResNet18, WeightedRate
+from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, Readout, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Neuron
 from neurocl.plasticity import HebbianRule, LateralCircuits, attach_lateral, lateral_neurons
 from neurocl.primitives.surrogates import Sigmoid
@@ -123,7 +123,7 @@ def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: in
     return make(
         task_shape, coding=config.coding, neuron=neuron, head=head, seed=seed,
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
-        readout=WeightedRate(tau_ms=time["tau_membrane_ms"], dt_ms=time["dt_ms"]) if dsr else "mean",
+        readout=WeightedRate(tau_ms=time["tau_membrane_ms"], dt_ms=time["dt_ms"]) if dsr else Readout(),
         feedback=config.feedback, training=config.training,
     )  # fmt: skip
 
