@@ -54,7 +54,14 @@ def nobody_is_left(group):
 def test_ctrl_c_stops_every_process_and_leaves_whole_files_to_go_on_from(tmp_path):
     words = [*NEUROCL, "run", SOFTMAX, "--seeds", "0,1", "--workers", "2", "--set", "epochs=400"]
     process = subprocess.Popen(
-        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # where the tests run in the background of a shell, they and their children are deaf to Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.rglob("task-*.json"))) < 2 and process.poll() is None and time.monotonic() < deadline:

@@ -96,6 +96,7 @@ def test_rates_come_to_their_target_and_correlation_falls_by_lateral_inhibition_
     assert (without.lateral == 0).all()
 
 
+@pytest.mark.slow
 def test_at_rest_coincidences_are_those_of_chance_or_uninhibited():
     made = taught("rate", updates=1500)
     output = made(correlated(20_000, seed=10_000)) / made.target_rate
