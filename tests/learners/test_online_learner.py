@@ -43,7 +43,7 @@ def network(mode, **options):
 
 
 @pytest.mark.parametrize("mode", ["dsr", "ottt"])
-@pytest.mark.parametrize("feedback", ["transpose", "sign"])
+@pytest.mark.parametrize("feedback", ["transpose", pytest.param("sign", marks=pytest.mark.slow)])
 def test_every_mode_learns_digits(mode, feedback):
     mine = learner(network(mode, feedback=feedback))
     mine.begin_task(task())

@@ -22,6 +22,8 @@ SMALL = {"hidden": (60,), "time_steps": 5, "epochs": 3, "batch_size": 16, "rows"
 SMALL |= {"rows_first": (10, 10, 10), "rows_later": (5,), "replay_learning_rate": 0.05}
 SHAPE = TaskShape(input_shape=(6,), num_classes=4, num_tasks=3, setting="domain-incremental")
 
+SLOW = pytest.mark.slow
+
 
 def hlop(stream, **settings):
     model = load_model("hlop:" + settings.pop("coding", "spiking"))
@@ -155,7 +157,10 @@ def test_resting_circuits_wake_up_again_whatever_happens():
     assert not layer.resting
 
 
-@pytest.mark.parametrize(("rows", "coding"), [("fixed", "spiking"), ("none", "spiking"), ("fixed", "rate")])
+@pytest.mark.parametrize(
+    ("rows", "coding"),
+    [pytest.param("fixed", "spiking", marks=SLOW), pytest.param("none", "spiking", marks=SLOW), ("fixed", "rate")],
+)
 def test_rehearsal_raises_the_accuracy_of_old_tasks(rows, coding):
     stream = digits()
     old = []
@@ -166,7 +171,7 @@ def test_rehearsal_raises_the_accuracy_of_old_tasks(rows, coding):
     assert old[1] > old[0] + 0.03, old
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "momentum"])
+@pytest.mark.parametrize("optimiser", [pytest.param("sgd", marks=SLOW), "momentum"])
 def test_going_on_at_a_task_boundary_gives_the_same_weights_bit_for_bit(optimiser):
     stream = digits()
     build = partial(hlop, stream, memory_size=5, optimiser=optimiser, learning_rate=0.05)

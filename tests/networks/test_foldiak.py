@@ -124,6 +124,7 @@ def test_oja_rows_of_rectified_units_end_at_norm_one():
     torch.testing.assert_close(made.feedforward.norm(dim=1), torch.ones(3), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_lateral_inhibition_keeps_filters_apart_that_would_otherwise_agree():
     def likeness(**options):
         made = taught("spiking", hebbian_rate=1.0, **options)

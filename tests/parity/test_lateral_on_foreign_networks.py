@@ -172,14 +172,14 @@ def test_circuits_keep_the_first_task_through_stride_padding_dilation_and_groups
 
 
 @pytest.mark.parametrize("neurons", [SpikeRates(), SettlingSpikes()], ids=["rates", "settling"])
-@pytest.mark.parametrize("make", [RateNetwork, OurNetwork], ids=["torch", "neurocl"])
+@pytest.mark.parametrize("make", [RateNetwork, pytest.param(OurNetwork, marks=pytest.mark.slow)])
 def test_spiking_lateral_neurons_keep_the_first_task(make, neurons):
     first, after, second = outcome(make, protected=True, neurons=neurons)
     assert first - after <= 0.05
     assert second > 0.9
 
 
-@pytest.mark.parametrize("make", [RateNetwork, OurNetwork], ids=["torch", "neurocl"])
+@pytest.mark.parametrize("make", [RateNetwork, pytest.param(OurNetwork, marks=pytest.mark.slow)])
 def test_projecting_the_update_keeps_the_guarantee_under_adam_and_weight_decay(make):
     plain = outcome(make, protected=False, adam=True)
     first, after, second = outcome(make, protected=True, adam=True)
