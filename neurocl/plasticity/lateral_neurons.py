@@ -45,7 +45,25 @@ class LinearNeurons:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpikeRates:
+class _SignedSpikes:
+    """Numbers of a population that answers in signed spikes."""
+
+    scale: float = 20.0
+    steps: int = 40
+    linear = False
+
+    def __post_init__(self) -> None:
+        check_number("scale", self.scale, above=0)
+        check_count("steps", self.steps)
+
+    @property
+    def quantum(self) -> float:
+        """What one spike stands for."""
+        return self.scale / self.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpikeRates(_SignedSpikes):
     r"""Signed spike counts of ``steps`` lateral steps, in closed form.
 
     .. math:: q(y) = \frac{s}{T_l} \,\mathrm{round}\!\left(\frac{T_l}{s}\,\mathrm{clamp}(y, -s, s)\right)
@@ -59,24 +77,15 @@ class SpikeRates:
         40.
     """
 
-    scale: float = 20.0
-    steps: int = 40
-    linear = False
-
-    def __post_init__(self) -> None:
-        check_number("scale", self.scale, above=0)
-        check_count("steps", self.steps)
-
     def respond(
         self, drive: Float[Tensor, "sample row"], weights: Float[Tensor, "row pre"]
     ) -> Float[Tensor, "sample row"]:
         """Return the quantised drive."""
-        quantum = self.scale / self.steps
-        return drive.clamp(-self.scale, self.scale).div_(quantum).round_().mul_(quantum)
+        return drive.clamp(-self.scale, self.scale).div_(self.quantum).round_().mul_(self.quantum)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SettlingSpikes:
+class SettlingSpikes(_SignedSpikes):
     r"""A population of signed spiking neurons, simulated: spikes inhibit what caused them until nothing is left to say.
 
     The input layer holds the residual :math:`e = x - H^\top r`, r being what was said so far. Each of ``steps`` lateral
@@ -97,26 +106,17 @@ class SettlingSpikes:
         for what is not said yet). Differs from the first: simulated, theirs is the closed form.
     """
 
-    scale: float = 20.0
-    steps: int = 40
-    linear = False
-
-    def __post_init__(self) -> None:
-        check_number("scale", self.scale, above=0)
-        check_count("steps", self.steps)
-
     def respond(
         self, drive: Float[Tensor, "sample row"], weights: Float[Tensor, "row pre"]
     ) -> Float[Tensor, "sample row"]:
         """Return what the population has said after ``steps`` steps."""
-        quantum = self.scale / self.steps
-        inhibition = (weights @ weights.T) * quantum
+        inhibition = (weights @ weights.T) * self.quantum
         membrane, count = drive.clone(), torch.zeros_like(drive)
         for _ in range(self.steps):
-            spikes = torch.where(membrane.abs() > quantum / 2, membrane.sign(), 0.0)
+            spikes = torch.where(membrane.abs() > self.quantum / 2, membrane.sign(), 0.0)
             count += spikes
             membrane -= spikes @ inhibition
-        return count.mul_(quantum)
+        return count.mul_(self.quantum)
 
 
 def lateral_neurons(name: str, *, scale: float = 20.0, steps: int = 40) -> LateralNeurons:
