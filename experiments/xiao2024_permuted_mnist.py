@@ -13,7 +13,7 @@ from neurocl.cli.experiment import Claim, tabulate
 
 SEEDS = (2022,)
 OUT = "results/experiments/xiao2024_permuted_mnist"
-PUBLISHED = {"rows": "fixed", "deflate": False, "orthonormalise": "never"}
+PUBLISHED = {"rows": "fixed", "rule": "oja", "deflate": False, "orthonormalise": "never"}
 STEPWISE = {"time_steps": 6}
 
 

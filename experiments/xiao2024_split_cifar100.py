@@ -32,7 +32,7 @@ SETTING = {
     "time_steps": TIME_STEPS,
 }
 ROWS = {"rows": "fixed", "rows_first": (6, 100, 200), "rows_later_by_layer": (2, 20, 40)}
-PUBLISHED = ROWS | {"deflate": False, "orthonormalise": "never"}
+PUBLISHED = ROWS | {"rule": "oja", "deflate": False, "orthonormalise": "never"}
 REPLAY = {"memory_size": 10, "replay_epochs": 1, "replay_learning_rate": 0.001}  # published: 50, 20 epochs
 
 

@@ -30,7 +30,7 @@ from neurocl.learners import (
 from neurocl.memory import RawReplay
 from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, Readout, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Neuron
-from neurocl.plasticity import HebbianRule, LateralCircuits, attach_lateral, lateral_neurons
+from neurocl.plasticity import HebbianRule, LateralCircuits, SimilarityMatching, attach_lateral, lateral_neurons
 from neurocl.primitives.surrogates import Sigmoid
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -55,12 +55,13 @@ class Config:
     rows_first: tuple[int, ...] = (80, 200, 100)  # "fixed": in the first task, by layer; the last holds on
     rows_later: tuple[int, ...] = (70, 70, 50, 50, 50, 30, 30, 30, 10)  # in each later task, every layer
     rows_later_by_layer: tuple[int, ...] = ()  # or by layer, the same in every later task; the last holds on
-    hebbian_rate_first: float = 0.001  # learning rate of the first layer's lateral weights
-    hebbian_rate: float = 0.01  # of the other layers'
-    hebbian_momentum: float = 0.9  # share of the last lateral change that is kept
-    hebbian_iterations: int = 5  # lateral changes a batch
-    hebbian_clamp: float = 10.0  # largest change of a lateral weight before rate and momentum
-    deflate: bool = True  # new rows see only what old ones leave over; false as published
+    rule: Literal["similarity-matching", "oja"] = "similarity-matching"  # of lateral weights; "oja" as published
+    hebbian_rate_first: float = 0.001  # "oja": learning rate of the first layer's lateral weights
+    hebbian_rate: float = 0.01  # "oja": of the other layers'; else the share of the last batch, in all layers
+    hebbian_momentum: float = 0.9  # "oja": share of the last lateral change that is kept
+    hebbian_iterations: int = 5  # "oja": lateral changes a batch
+    hebbian_clamp: float = 10.0  # "oja": largest change of a lateral weight before rate and momentum
+    deflate: bool = True  # "oja": new rows see only what old ones leave over; false as published
     orthonormalise: Literal["task", "update", "never"] = "task"  # repair of rows; "never" as published
     lateral: Literal["linear", "spike-rates", "settling"] = "linear"  # lateral neurons
     lateral_scale: float = 20.0  # largest answer of spiking lateral neurons
@@ -132,16 +133,18 @@ def attach_circuits(config: Config, network: Network, head: bool, seed: int) -> 
     """Return circuits on all layers of weights, in order, and on a shared head."""
     names = [name for name, part in network.named_modules() if isinstance(part, Conv2d | Linear)]
     names = [name for name in names if head or not name.startswith("head")]
-    rule = HebbianRule(
+    oja = HebbianRule(
         learning_rate=config.hebbian_rate, momentum=config.hebbian_momentum, iterations=config.hebbian_iterations,
         clamp=config.hebbian_clamp, deflate=config.deflate,
     )  # fmt: skip
+    published = config.rule == "oja"
     first = [*config.rows_first, *[config.rows_first[-1]] * len(names)]
     later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later]
     fixed = {name: (first[place], *later[min(place, len(later) - 1)]) for place, name in enumerate(names)}
     return attach_lateral(
-        network, layers=names, rows=fixed if config.rows == "fixed" else config.rows, share=config.share, rule=rule,
-        rules={names[0]: replace(rule, learning_rate=config.hebbian_rate_first)},
+        network, layers=names, rows=fixed if config.rows == "fixed" else config.rows, share=config.share,
+        rule=oja if published else SimilarityMatching(learning_rate=config.hebbian_rate),
+        rules={names[0]: replace(oja, learning_rate=config.hebbian_rate_first)} if published else None,
         neurons=lateral_neurons(config.lateral, scale=config.lateral_scale, steps=config.lateral_steps),
         side=config.side, orthonormalise=config.orthonormalise, seed=seed,
     )  # fmt: skip

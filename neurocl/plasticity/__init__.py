@@ -9,7 +9,6 @@ from neurocl.plasticity.hebbian import hebbian_coupling as hebbian_coupling
 from neurocl.plasticity.hebbian import oja_step as oja_step
 from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
 from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
-from neurocl.plasticity.lateral_circuit import HebbianRule as HebbianRule
 from neurocl.plasticity.lateral_circuit import LateralCircuit as LateralCircuit
 from neurocl.plasticity.lateral_layers import LayerReport as LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons as LateralNeurons
@@ -17,6 +16,9 @@ from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
 from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
 from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
 from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neurons
+from neurocl.plasticity.lateral_rules import HebbianRule as HebbianRule
+from neurocl.plasticity.lateral_rules import LateralRule as LateralRule
+from neurocl.plasticity.lateral_rules import SimilarityMatching as SimilarityMatching
 
 __all__ = [
     "FISHER_KINDS",
@@ -25,10 +27,12 @@ __all__ = [
     "LateralCircuit",
     "LateralCircuits",
     "LateralNeurons",
+    "LateralRule",
     "LayerReport",
     "LinearNeurons",
     "OnlineEWC",
     "SettlingSpikes",
+    "SimilarityMatching",
     "SpikeRates",
     "anti_hebbian_step",
     "attach_lateral",

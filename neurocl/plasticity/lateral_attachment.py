@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from neurocl.plasticity.lateral_circuit import HebbianRule, LateralCircuit
+from neurocl.plasticity.lateral_circuit import LateralCircuit
 from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
+from neurocl.plasticity.lateral_rules import LateralRule, SimilarityMatching
 from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.seeding import derive
 
@@ -182,8 +183,8 @@ def attach_lateral(
     rows: Rows,
     layers: Sequence[str] | None = None,
     share: float = 0.99,
-    rule: HebbianRule | None = None,
-    rules: Mapping[str, HebbianRule] | None = None,
+    rule: LateralRule | None = None,
+    rules: Mapping[str, LateralRule] | None = None,
     neurons: LateralNeurons | None = None,
     side: str = "auto",
     orthonormalise: str = "task",
@@ -204,7 +205,7 @@ def attach_lateral(
         layers: Names, or patterns such as ``"layers.*"``; ``None`` means every ``nn.Linear`` and ``nn.Conv2d``
             that learns. Leave out heads that belong to one task.
         share: For ``"explained-variance"``.
-        rule: Numbers of the Hebbian learning.
+        rule: How rows learn; :class:`SimilarityMatching` unless given, :class:`HebbianRule` as published.
         rules: The same by layer, where it differs.
         neurons: How lateral neurons answer; linear unless given.
         side: What is projected: ``"input"`` rows, the ``"weight"`` gradient (equal for linear lateral neurons,
@@ -225,7 +226,7 @@ def attach_lateral(
     """
     check_name("side", side, SIDES)
     check_count("most_rows", most_rows)
-    neurons = neurons or LinearNeurons()
+    neurons, rule = neurons or LinearNeurons(), rule or SimilarityMatching()
     if side == "weight" and not neurons.linear:
         raise BadInput(
             "side must be 'input' or 'auto' for lateral neurons that spike; got 'weight': entries of a gradient are "

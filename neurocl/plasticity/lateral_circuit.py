@@ -5,7 +5,6 @@ that the Hebbian change of H is the anti-Hebbian one of the feedback. Rows of ea
 of the task at hand learn and do not project yet.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,41 +12,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
+from neurocl.plasticity.lateral_rules import MOMENT_MEMORY, HebbianRule, LateralRule
 from neurocl.plasticity.subspaces import complement, orthonormal_rows
 from neurocl.primitives.checks import BadInput, check_count, check_finite, check_name, check_number
 from neurocl.primitives.seeding import generator
 
 ORTHONORMALISE = ("never", "task", "update")
 MEMORY = 0.9  # of the running energies: about the last 10 updates
-MOMENT_MEMORY = 0.99  # of the answers' second moment: more samples than rows, or its axes would be chance
 PATIENCE = 20  # updates between two looks at what is left, so that rows recruited before show in the energies
-
-
-@dataclass(frozen=True, kw_only=True)
-class HebbianRule:
-    """Numbers of the Hebbian learning of rows.
-
-    Attributes:
-        learning_rate: Step of the weights; stable below 38 over twice the largest eigenvalue of the activity's second
-            moment at momentum 0.9.
-        momentum: Share of the last change that is kept; the rest is the new one.
-        iterations: Changes made on the same activity, one after another.
-        clamp: Largest change of a single weight, before learning rate and momentum.
-        deflate: Whether new rows learn, and begin, from what the old rows leave over. Off, they see the whole activity,
-            and overlap with the old rows builds up, as in the published code.
-    """
-
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    iterations: int = 5
-    clamp: float = 10.0
-    deflate: bool = True
-
-    def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("momentum", self.momentum, at_least=0, below=1)
-        check_count("iterations", self.iterations)
-        check_number("clamp", self.clamp, above=0)
 
 
 class LateralCircuit(nn.Module):
@@ -57,7 +29,7 @@ class LateralCircuit(nn.Module):
 
     Args:
         inputs: Number of presynaptic values.
-        rule: Numbers of the Hebbian learning.
+        rule: How rows learn: ``HebbianRule()``, as published, or ``SimilarityMatching()``.
         neurons: How lateral neurons answer; ``LinearNeurons()``, ``SpikeRates()`` or ``SettlingSpikes()``.
         orthonormalise: When the rows of the task are made orthonormal to one another and to the old ones: at the end of
             each ``"task"``, after each ``"update"`` too, or ``"never"``, as published.
@@ -85,7 +57,7 @@ class LateralCircuit(nn.Module):
         self,
         inputs: int,
         *,
-        rule: HebbianRule | None = None,
+        rule: LateralRule | None = None,
         neurons: LateralNeurons | None = None,
         orthonormalise: str = "task",
         share: float | None = None,
@@ -93,7 +65,7 @@ class LateralCircuit(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = check_count("inputs", inputs)
-        self.rule = rule or HebbianRule()
+        self.rule: LateralRule = rule or HebbianRule()
         self.neurons = neurons or LinearNeurons()
         self.orthonormalise = check_name("orthonormalise", orthonormalise, ORTHONORMALISE)
         self.share = None if share is None else check_number("share", share, above=0, below=1)
@@ -154,13 +126,13 @@ class LateralCircuit(nn.Module):
         return torch.addmm(flat, answer, self.old, alpha=-1).view_as(rows)
 
     def hebbian_update(self, rows: Float[Tensor, "sample pre"]) -> None:
-        r"""Let the new rows learn from activity: the subspace rule on what old and new rows leave over.
+        r"""Let the new rows learn from activity: from what old and new rows leave over.
 
         .. math::
-            Y = q(X H^\top), \quad E = X - Y H, \quad D = \mathrm{clamp}(Y^\top E / R), \\
-            V \leftarrow m V + (1 - m) D, \quad H_{new} \leftarrow H_{new} + \eta V
+            Y = q(X H^\top), \quad E = X - Y H, \quad V \leftarrow m V + (1 - m) D(Y, E), \\
+            H_{new} \leftarrow H_{new} + \eta V
 
-        The old rows' part of E is the same in every iteration and computed once.
+        The rule gives the change D. The old rows' part of E is the same in every iteration and computed once.
 
         Raises:
             BadInput: If the activity is not finite; nothing is changed then.
@@ -170,15 +142,16 @@ class LateralCircuit(nn.Module):
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
             check_finite("activity", rows)
         rule, unexplained = self.rule, self.project(rows)
-        source = unexplained if rule.deflate else rows
+        source, rate = unexplained if rule.deflate else rows, rule.rate(self.updates)
         for iteration in range(rule.iterations):
             answer = self.neurons.respond(source @ self.new.T, self.new)
             left = torch.addmm(unexplained, answer, self.new, alpha=-1)
             if iteration == 0:
                 self._measure(rows, answer, left)
-            change = (answer.T @ left).div_(len(rows)).clamp_(-rule.clamp, rule.clamp)
-            self.velocity.mul_(rule.momentum).add_(change, alpha=1 - rule.momentum)
-            self.new.add_(self.velocity, alpha=rule.learning_rate)
+            change = rule.change(answer, left, self.moments)
+            if rule.momentum:
+                change = self.velocity.mul_(rule.momentum).add_(change, alpha=1 - rule.momentum)
+            self.new.add_(change, alpha=rate)
         if self.orthonormalise == "update":
             self.new.copy_(orthonormal_rows(complement(self.new, self.old)))
         if self.share is not None and self.updates % PATIENCE == 1 and self.room and self.captured < self.share:
@@ -201,9 +174,15 @@ class LateralCircuit(nn.Module):
         keep = MEMORY if self.updates else 0.0
         now = torch.stack([rows.square().sum(), left.square().sum()]) / len(rows)
         self.energy.mul_(keep).add_(now, alpha=1 - keep)
-        if self.share is not None:
+        if self.share is not None or self.rule.matches:
+            now = (answer.T @ answer).div_(len(rows))
             kept = min(MOMENT_MEMORY, self.updates / (self.updates + 1))
-            self.moments.mul_(kept).add_(answer.T @ answer, alpha=(1 - kept) / len(rows))
+            if self.rule.matches:
+                kept = 1 - self.rule.rate(self.updates)
+                fresh = self.moments.diagonal() == 0  # their variance is taken for the mean one until it is known
+                first = (now.diagonal() * fresh).sum() / fresh.sum().clamp_min(1)
+                self.moments.diagonal().add_(first * fresh)
+            self.moments.mul_(kept).add_(now, alpha=1 - kept)
         self.updates += 1
 
     def _recruit(self, unexplained: Tensor, *, share: float) -> None:
