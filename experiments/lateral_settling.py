@@ -1,8 +1,7 @@
 """Lateral neurons that spike project as linear ones do, given a few dozen steps, and protect memory as well.
 
-Left: error of the projection over lateral steps, for the closed-form rate code and for the simulated population, on
-rows that are orthonormal (repaired) and on rows that overlap (three tasks of the published rule). Right: accuracy after
-four permutations of the digits. Offline; scikit-learn's digits.
+Left: error of the projection over lateral steps, closed-form rate code and simulated population, on orthonormal rows
+(repaired) and on rows that overlap (three tasks, as published). Right: accuracy after four permutations of the digits.
 
 Run: python experiments/lateral_settling.py   (ten minutes of one core)
 """
@@ -29,7 +28,8 @@ KINDS = ("spike-rates", "settling")
 RULES, LINES = {"repaired": True, "published": False}, {"repaired": "-", "published": "--"}
 COLOURS = {"spike-rates": "C0", "settling": "C1", "linear": "0.4"}
 STREAM = {"tasks": "4", "normalise": "standardise"}
-MODEL = {"hidden": (200, 200), "epochs": 10, "rows": "fixed", "rows_first": (12, 30, 30), "rows_later": (12,)}
+ROWS = {"rows": "fixed", "rows_first": (12, 30, 30), "rows_later": (12,)}
+MODEL = ROWS | {"hidden": (200, 200), "epochs": 10, "rule": "oja"}
 OUT = Path("results/experiments/lateral_settling")
 
 
@@ -68,7 +68,7 @@ def projection_errors(seed: int) -> dict[str, list[float]]:
 
 
 def accuracy(seed: int, **settings: object) -> float:
-    """Return the average accuracy after four permutations."""
+    """Return the accuracy after four permutations, on average."""
     model, stream = load_model("hlop"), streams.open("permuted-digits", seed=seed, options=STREAM)
     learner = model.build(model.config(**MODEL | settings), stream.shape, seed)
     return statistics.fmean(value for value in run(learner, stream, seed=seed).accuracy[-1] if value is not None)
@@ -86,8 +86,8 @@ def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], pat
     for kind in KINDS:
         spread = 100 * torch.tensor(kept[kind])
         right.errorbar(STEPS, spread.mean(1), spread.std(1), color=COLOURS[kind], marker="o", ms=4, label=kind)
-    for name, style in (("linear", "--"), ("none", ":")):
-        right.axhline(100 * statistics.fmean(kept[name][0]), color="0.4", ls=style, label=f"{name} lateral neurons")
+    for name, style, label in (("linear", "--", "linear"), ("none", ":", "no")):
+        right.axhline(100 * statistics.fmean(kept[name][0]), color="0.4", ls=style, label=f"{label} lateral neurons")
     right.set(xlabel="lateral steps", ylabel="average accuracy, %", title="Memory of four permutations", xscale="log")
     for axes in (left, right):
         axes.set_xticks(STEPS, [*map(str, STEPS)])

@@ -55,9 +55,10 @@ class Config:
     rows_first: tuple[int, ...] = (80, 200, 100)  # "fixed": in the first task, by layer; the last holds on
     rows_later: tuple[int, ...] = (70, 70, 50, 50, 50, 30, 30, 30, 10)  # in each later task, every layer
     rows_later_by_layer: tuple[int, ...] = ()  # or by layer, the same in every later task; the last holds on
-    rule: Literal["similarity-matching", "oja"] = "similarity-matching"  # of lateral weights; "oja" as published
+    rule: Literal["similarity-matching", "oja"] = "similarity-matching"  # of rows; "oja" as published
+    matching_rate: float = 0.02  # "similarity-matching": share of the last batch in what rows know
     hebbian_rate_first: float = 0.001  # "oja": learning rate of the first layer's lateral weights
-    hebbian_rate: float = 0.01  # "oja": of the other layers'; else the share of the last batch, in all layers
+    hebbian_rate: float = 0.01  # "oja": of the other layers'
     hebbian_momentum: float = 0.9  # "oja": share of the last lateral change that is kept
     hebbian_iterations: int = 5  # "oja": lateral changes a batch
     hebbian_clamp: float = 10.0  # "oja": largest change of a lateral weight before rate and momentum
@@ -137,14 +138,13 @@ def attach_circuits(config: Config, network: Network, head: bool, seed: int) -> 
         learning_rate=config.hebbian_rate, momentum=config.hebbian_momentum, iterations=config.hebbian_iterations,
         clamp=config.hebbian_clamp, deflate=config.deflate,
     )  # fmt: skip
-    published = config.rule == "oja"
     first = [*config.rows_first, *[config.rows_first[-1]] * len(names)]
     later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later]
     fixed = {name: (first[place], *later[min(place, len(later) - 1)]) for place, name in enumerate(names)}
     return attach_lateral(
         network, layers=names, rows=fixed if config.rows == "fixed" else config.rows, share=config.share,
-        rule=oja if published else SimilarityMatching(learning_rate=config.hebbian_rate),
-        rules={names[0]: replace(oja, learning_rate=config.hebbian_rate_first)} if published else None,
+        rule=oja if config.rule == "oja" else SimilarityMatching(learning_rate=config.matching_rate),
+        rules={names[0]: replace(oja, learning_rate=config.hebbian_rate_first)} if config.rule == "oja" else None,
         neurons=lateral_neurons(config.lateral, scale=config.lateral_scale, steps=config.lateral_steps),
         side=config.side, orthonormalise=config.orthonormalise, seed=seed,
     )  # fmt: skip

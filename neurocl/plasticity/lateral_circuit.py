@@ -12,14 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
-from neurocl.plasticity.lateral_rules import MOMENT_MEMORY, HebbianRule, LateralRule
+from neurocl.plasticity.lateral_rules import HebbianRule, LateralRule
 from neurocl.plasticity.subspaces import complement, orthonormal_rows
-from neurocl.primitives.checks import BadInput, check_count, check_finite, check_name, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
 ORTHONORMALISE = ("never", "task", "update")
 MEMORY = 0.9  # of the running energies: about the last 10 updates
-PATIENCE = 20  # updates between two looks at what is left, so that rows recruited before show in the energies
+PATIENCE = 16  # updates between two looks at what is left; fewer in the beginning of a task
+RECENT = 512  # rows of activity that such a look is taken at
 
 
 class LateralCircuit(nn.Module):
@@ -50,8 +51,12 @@ class LateralCircuit(nn.Module):
     old: Tensor
     new: Tensor
     velocity: Tensor
-    energy: Tensor
+    inhibition: Tensor
     moments: Tensor
+    energy: Tensor
+    lasting: Tensor
+    rounding: Tensor
+    recent: Tensor
 
     def __init__(
         self,
@@ -72,10 +77,14 @@ class LateralCircuit(nn.Module):
         self.seed = check_count("seed", seed, at_least=0)
         self.grown = 0  # times rows were added: names the draws
         self.updates = 0  # Hebbian updates in the task at hand
-        for name in ("old", "new", "velocity"):
+        self.explained: float | None = None  # share of the activity that rows captured at the end of the last task
+        for name in ("old", "new", "velocity", "recent"):
             self.register_buffer(name, torch.empty(0, inputs))
-        self.register_buffer("moments", torch.empty(0, 0))  # running second moment of the new rows' answers
+        for name in ("inhibition", "moments"):  # between new rows; sum of their answers' second moments
+            self.register_buffer(name, torch.empty(0, 0))
         self.register_buffer("energy", torch.zeros(2))  # running energy of the activity, and what no row explains
+        self.register_buffer("lasting", torch.zeros(2))  # over the task: energy, and what old rows do not explain
+        self.register_buffer("rounding", torch.zeros(2))  # running energy of old rows' drive, and what answers miss
         self.register_load_state_dict_pre_hook(self._resize_before_loading)
 
     @property
@@ -93,6 +102,12 @@ class LateralCircuit(nn.Module):
         """Share of the last batches' energy that the rows explain, each batch before it was learnt; 0 before any."""
         total, left = self.energy.tolist()
         return 1.0 - left / total if total > 0 else 0.0
+
+    @property
+    def missed(self) -> float:
+        """Share of the energy of the old rows' drive that answers in whole spikes miss; 0 for linear neurons."""
+        drive, error = self.rounding.tolist()
+        return error / drive if drive > 0 else 0.0
 
     @property
     def drift(self) -> float:
@@ -122,17 +137,23 @@ class LateralCircuit(nn.Module):
         if not len(self.old):
             return rows
         flat = rows.reshape(-1, self.inputs)
-        answer = self.neurons.respond(flat @ self.old.T, self.old)
+        drive = flat @ self.old.T
+        answer = self.neurons.respond(drive, self.old)
+        if not self.neurons.linear:
+            now = torch.stack([drive.square().sum(), (drive - answer).square().sum()])
+            self.rounding.mul_(MEMORY).add_(now / max(1, len(flat)), alpha=1 - MEMORY)
         return torch.addmm(flat, answer, self.old, alpha=-1).view_as(rows)
 
+    def answer_of(self, source: Float[Tensor, "sample pre"]) -> Float[Tensor, "sample row"]:
+        """Return what the new rows answer."""
+        return self.neurons.respond(source @ self.new.T, self.new)
+
     def hebbian_update(self, rows: Float[Tensor, "sample pre"]) -> None:
-        r"""Let the new rows learn from activity: from what old and new rows leave over.
+        r"""Let the new rows learn from activity, by the rule, from what the old rows leave over.
 
-        .. math::
-            Y = q(X H^\top), \quad E = X - Y H, \quad V \leftarrow m V + (1 - m) D(Y, E), \\
-            H_{new} \leftarrow H_{new} + \eta V
-
-        The rule gives the change D. The old rows' part of E is the same in every iteration and computed once.
+        As published, :math:`Y = q(X H^\top)`, :math:`E = X - Y H` over old and new rows, :math:`D = \mathrm{clamp}(
+        Y^\top E / R)`, :math:`V \leftarrow m V + (1 - m) D`, :math:`H_{new} \leftarrow H_{new} + \eta V`. The old
+        rows' part of E is the same in every iteration and computed once.
 
         Raises:
             BadInput: If the activity is not finite; nothing is changed then.
@@ -140,62 +161,94 @@ class LateralCircuit(nn.Module):
         if not len(rows) or not (len(self.new) or self.share is not None):
             return
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
-            check_finite("activity", rows)
-        rule, unexplained = self.rule, self.project(rows)
-        source, rate = unexplained if rule.deflate else rows, rule.rate(self.updates)
-        for iteration in range(rule.iterations):
-            answer = self.neurons.respond(source @ self.new.T, self.new)
-            left = torch.addmm(unexplained, answer, self.new, alpha=-1)
-            if iteration == 0:
-                self._measure(rows, answer, left)
-            change = rule.change(answer, left, self.moments)
-            if rule.momentum:
-                change = self.velocity.mul_(rule.momentum).add_(change, alpha=1 - rule.momentum)
-            self.new.add_(change, alpha=rate)
+            check_activity(rows)
+        unexplained = self.project(rows)
+        answer, left = self.rule.learn(self, unexplained if self.rule.deflate else rows, unexplained)
+        self._measure(rows, unexplained, answer, left)
         if self.orthonormalise == "update":
             self.new.copy_(orthonormal_rows(complement(self.new, self.old)))
-        if self.share is not None and self.updates % PATIENCE == 1 and self.room and self.captured < self.share:
-            self._recruit(unexplained, share=self.share)
+        if self.share is not None and self._looks():
+            self._recruit(share=self.share)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite.
+
+        Raises:
+            BadInput: With the way out.
+        """
+        if not bool(torch.isfinite(self.new).all()):
+            raise BadInput(
+                "lateral weights must be finite; their learning diverged: lower the learning rate of the HebbianRule, "
+                "use SimilarityMatching, or scale the activity down"
+            )
 
     def consolidate(self) -> None:
-        """Freeze the new rows: from now on they project. Rows that add no direction are dropped, unless ``"never"``."""
-        new = check_finite("lateral weights", self.new)
-        if self.share is not None and len(new):
-            new = self._needed(new, share=self.share)
+        """Freeze the new rows: from now on they project. Rows that add no direction are dropped, unless ``"never"``.
+
+        Raises:
+            BadInput: If lateral weights are not finite; nothing is changed then.
+        """
+        self.check_weights()
+        if self.share is not None and self.updates:
+            self.new = self._needed(share=self.share)
+            self._recruit(share=self.share)
+        new = self.new
         if self.orthonormalise != "never" and len(new):
             new = orthonormal_rows(complement(complement(new, self.old), self.old), drop=True)
         self.old = torch.cat([self.old, new])
         self._empty_new()
+        self.explained = self.captured if self.updates else None
+        if len(self.recent):
+            left = self.recent - (self.recent @ self.old.T) @ self.old
+            self.explained = 1.0 - float(left.square().sum() / self.recent.square().sum().clamp_min(1e-30))
+        self.recent = self.recent[:0]
         self.updates = 0
         self.energy.zero_()
+        self.lasting.zero_()
 
-    def _measure(self, rows: Tensor, answer: Tensor, left: Tensor) -> None:
-        """Keep running energies, and the second moment of the new rows' answers."""
-        keep = MEMORY if self.updates else 0.0
-        now = torch.stack([rows.square().sum(), left.square().sum()]) / len(rows)
+    def discard(self) -> None:
+        """Take the new rows away."""
+        self._empty_new()
+
+    def turn(self, transform: Float[Tensor, "row row"]) -> None:
+        """Replace the new rows by sums of them, and everything known about them with them."""
+        self.new = transform @ self.new
+        self.inhibition = transform @ self.inhibition @ transform.T
+        if self.share is not None:
+            self.moments = transform @ self.moments @ transform.T
+
+    def _measure(self, rows: Tensor, unexplained: Tensor, answer: Tensor, left: Tensor) -> None:
+        """Keep energies, moments and recent activity: what share is captured, and which rows that takes."""
+        total = rows.square().sum()
+        now = torch.stack([total, left.square().sum()]) / len(rows)
+        keep = min(MEMORY, self.updates / (self.updates + 1))
         self.energy.mul_(keep).add_(now, alpha=1 - keep)
-        if self.share is not None or self.rule.matches:
-            now = (answer.T @ answer).div_(len(rows))
-            kept = min(MOMENT_MEMORY, self.updates / (self.updates + 1))
-            if self.rule.matches:
-                kept = 1 - self.rule.rate(self.updates)
-                fresh = self.moments.diagonal() == 0  # their variance is taken for the mean one until it is known
-                first = (now.diagonal() * fresh).sum() / fresh.sum().clamp_min(1)
-                self.moments.diagonal().add_(first * fresh)
-            self.moments.mul_(kept).add_(now, alpha=1 - kept)
+        if self.share is not None:
+            self.lasting += torch.stack([total, unexplained.square().sum()]) / len(rows)
+            self.moments += (answer.T @ answer).div_(len(rows))
+            self.recent = torch.cat([self.recent, rows[-RECENT:]])[-RECENT:]
         self.updates += 1
 
-    def _recruit(self, unexplained: Tensor, *, share: float) -> None:
-        """Add rows along the strongest directions that this batch has left over, up to the share within the batch."""
-        if len(self.new):
-            unexplained = complement(unexplained, orthonormal_rows(self.new))
-        wide = len(unexplained) <= self.inputs  # the smaller of two products that share their eigenvalues
-        product = unexplained @ unexplained.T if wide else unexplained.T @ unexplained
-        values, vectors = torch.linalg.eigh(product.double())
-        explained, permitted = values.flip(0).cumsum(0), (1 - share) * self.energy[0] * len(unexplained)
-        few = min(int((explained < values.sum() - permitted).sum()) + 1, self.room)
-        directions = vectors.flip(1).T[:few].to(unexplained)
-        self._append(directions @ unexplained if wide else directions)
+    def _looks(self) -> bool:
+        """Whether it is time to see if rows are needed: after 1, 2, 4 and more updates, then every so many."""
+        updates = self.updates
+        return updates % PATIENCE == 0 if updates >= PATIENCE else updates.bit_count() == 1
+
+    def _recruit(self, *, share: float) -> None:
+        """Add rows along the strongest directions left over of recent activity, up to the share, if it is not met."""
+        permitted = (1 - share) * self.recent.square().sum()
+        unexplained = self.recent - (self.recent @ self.old.T) @ self.old
+        if not self.room or float(complement(unexplained, self.new).square().sum()) <= permitted:
+            return  # as far as rows are orthonormal
+        left = complement(unexplained, orthonormal_rows(self.new))
+        missing = float(left.square().sum() - permitted)
+        if missing <= 0:
+            return
+        wide = len(left) <= self.inputs  # the smaller of two products that share their eigenvalues
+        values, vectors = torch.linalg.eigh((left @ left.T if wide else left.T @ left).double())
+        few = min(int((values.flip(0).cumsum(0) < missing).sum()) + 1, self.room)
+        directions = vectors.flip(1).T[:few].to(left)
+        self._append(directions @ left if wide else directions)
 
     def _append(self, directions: Tensor) -> None:
         """Add rows along ``directions``, orthonormal to one another, and to all other rows where these deflate."""
@@ -206,23 +259,25 @@ class LateralCircuit(nn.Module):
         self.grown += 1
         self.new = torch.cat([self.new, fresh])
         self.velocity = torch.cat([self.velocity, torch.zeros_like(fresh)])
-        size = len(self.new)
-        moments = fresh.new_zeros(size, size)
-        moments[: len(self.moments), : len(self.moments)] = self.moments
-        self.moments = moments
+        self.inhibition = torch.block_diag(self.inhibition, fresh.new_zeros(len(fresh), len(fresh)))
+        self.moments = torch.block_diag(self.moments, fresh.new_zeros(len(fresh), len(fresh)))
 
-    def _needed(self, new: Tensor, *, share: float) -> Tensor:
-        """Return the new rows turned to their principal axes, without those that the share does not need."""
-        values, vectors = torch.linalg.eigh(self.moments.double())
-        rest = self.energy[1] + values.sum()  # what the old rows leave over
-        wanted = share * self.energy[0] - (self.energy[0] - rest)
-        strongest = values.flip(0).cumsum(0)
-        count = int((strongest < wanted).sum()) + 1
-        return vectors.flip(1).T[:count].to(new) @ new
+    def _needed(self, *, share: float) -> Tensor:
+        """Return the new rows turned to their principal axes over the task, without those the share does not need.
+
+        Rows count for nothing before they were there, so that too many are kept rather than too few.
+        """
+        if not len(self.new):
+            return self.new
+        values, vectors = torch.linalg.eigh(self.moments.double() / self.updates)
+        total, unexplained = (self.lasting.double() / self.updates).tolist()
+        wanted = share * total - (total - unexplained)
+        count = int((values.flip(0).cumsum(0) < wanted).sum()) + 1 if wanted > 0 else 0
+        return vectors.flip(1).T[:count].to(self.new) @ self.new
 
     def _empty_new(self) -> None:
         self.new, self.velocity = self.old.new_empty(0, self.inputs), self.old.new_empty(0, self.inputs)
-        self.moments = self.old.new_empty(0, 0)
+        self.inhibition, self.moments = self.old.new_empty(0, 0), self.old.new_empty(0, 0)
 
     def get_extra_state(self) -> Tensor:
         """Return the counters, for the state dict."""
@@ -234,9 +289,24 @@ class LateralCircuit(nn.Module):
 
     def _resize_before_loading(self, _: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
         """Take the sizes of a checkpoint before ``nn.Module`` copies its tensors in."""
-        for name in ("old", "new", "velocity", "moments"):
+        for name in ("old", "new", "velocity", "recent", "inhibition", "moments"):
             stored = state.get(f"{prefix}{name}")
             if stored is not None:
-                if name != "moments" and stored.shape[1] != self.inputs:
+                if name in ("old", "new", "velocity", "recent") and stored.shape[1] != self.inputs:
                     raise BadInput(f"rows must have {self.inputs} values as the layer's input; got {stored.shape[1]}")
                 setattr(self, name, torch.empty_like(stored, device=self.old.device, dtype=self.old.dtype))
+
+
+def check_activity(rows: Tensor) -> None:
+    """Refuse activity whose squares are not finite.
+
+    Raises:
+        BadInput: With the number of rows that are at fault.
+    """
+    energy = rows.detach().square().sum()
+    if not bool(torch.isfinite(energy)):
+        wrong = int((~torch.isfinite(rows.detach().square().flatten(1).sum(1))).sum())
+        raise BadInput(
+            f"activity must be finite, and its squares too; {wrong} of {len(rows)} rows are not: look for NaN or huge "
+            "values in the data, or lower the network's learning rate"
+        )

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from neurocl.learners.learner import Diverged, Learner
 from neurocl.primitives.seeding import generator
-from neurocl.streams.stream import Samples, Stream
+from neurocl.streams.samples import HeldOut, Samples
+from neurocl.streams.stream import Stream
 
 BATCH_SIZE = 256  # of evaluation: bounds the activity of a spiking convolution over time to some hundred megabytes
 
@@ -54,21 +55,20 @@ class Evaluation:
 
 
 class TestSets:
-    """The test sets of a stream, made once and kept: a permuted or rotated one is costly to make again."""
+    """The test sets of a stream: one for each group of tasks that share theirs."""
 
     __test__ = False  # pytest need not look for tests in here
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.kept: dict[int, Samples] = {}
+        self.kept: dict[int, HeldOut] = {}
 
-    def of(self, task: int) -> Samples:
+    def of(self, task: int) -> HeldOut:
         """Test samples of ``task``."""
-        if self.stream.setting == "task-incremental":  # carries the task's own id
-            return self.kept.setdefault(task, self.stream.test(task))
-        group = self.stream.test_group(task)
+        own = self.stream.setting == "task-incremental"  # carries the task's own id
+        group = task if own else self.stream.test_group(task)
         if group not in self.kept:
-            self.kept[group] = self.stream.test(task)
+            self.kept[group] = self.stream.tests(task)
         return self.kept[group]
 
     def classes(self, task: int) -> tuple[int, ...]:
@@ -144,14 +144,13 @@ def mixed(tests: TestSets, tasks: Sequence[int], *, seed: int) -> Iterator[tuple
     for chunk in chunks:
         places = chunk.sort().values
         row = torch.bucketize(places, ends, right=True)
-        parts = [(samples[index], places[row == index] - ends[index] + sizes[index]) for index in row.unique().tolist()]
-        axis = 1 if samples[0].sequence else 0
+        parts = [samples[i].at(places[row == i] - ends[i] + sizes[i]) for i in row.unique().tolist()]
         yield (
             Samples(
-                inputs=torch.cat([test.inputs.index_select(axis, own) for test, own in parts], dim=axis),
-                labels=torch.cat([test.labels[own] for test, own in parts]),
-                sample_ids=torch.cat([test.sample_ids[own] for test, own in parts]),
-                task_id=parts[0][0].task_id,
+                inputs=torch.cat([part.inputs for part in parts], dim=1 if samples[0].sequence else 0),
+                labels=torch.cat([part.labels for part in parts]),
+                sample_ids=torch.cat([part.sample_ids for part in parts]),
+                task_id=parts[0].task_id,
                 sequence=samples[0].sequence,
             ),
             row,

@@ -216,10 +216,10 @@ def untrained_accuracy(learner: Learner, tests: TestSets, *, seed: int, device: 
 
 def cost_of(learner: Learner, tests: TestSets, *, device: str) -> dict[str, Any]:
     """Return the learner's cost, operations counted on test samples taken evenly from all tasks."""
-    samples = [tests.of(task) for task in range(len(tests.stream))]
-    each = math.ceil(PROBE_SIZE / len(samples))
-    axis = 1 if samples[0].sequence else 0
-    probe = torch.cat([s.inputs.narrow(axis, 0, min(each, len(s))) for s in samples], dim=axis)
+    sets = [tests.of(task) for task in range(len(tests.stream))]
+    each = math.ceil(PROBE_SIZE / len(sets))
+    axis = 1 if sets[0].sequence else 0
+    probe = torch.cat([test.at(torch.arange(min(each, len(test)))).inputs for test in sets], dim=axis)
     return asdict(learner.cost(probe.narrow(axis, 0, min(PROBE_SIZE, probe.shape[axis])).to(device)))
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from neurocl.primitives.checks import BadInput
-from neurocl.run.environment import usable_cores
+from neurocl.run.environment import ALLOCATOR, usable_cores
 from neurocl.run.job import Job, execute
 
 REPORT_EVERY_S = 0.2  # a progress display needs no more
@@ -178,7 +178,7 @@ class Worker:
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, threads), daemon=True)
         self.index = IDLE
-        with environment_variable("OMP_NUM_THREADS", str(threads)):
+        with environment_variables(ALLOCATOR | os.environ | {"OMP_NUM_THREADS": str(threads)}):
             self.process.start()
         theirs.close()  # so that the pipe breaks when the process dies
 
@@ -239,14 +239,13 @@ def work(connection: Connection, threads: int) -> None:
 
 
 @contextmanager
-def environment_variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for processes started inside the block."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes started inside the block."""
+    before = dict(os.environ)
+    os.environ.update(values)
     try:
         yield
     finally:
-        if before is None:
+        for name in values.keys() - before.keys():
             del os.environ[name]
-        else:
-            os.environ[name] = before
+        os.environ.update(before)

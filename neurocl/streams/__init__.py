@@ -13,13 +13,15 @@ from neurocl.streams.labelled_data import LabelledData, labelled_data
 from neurocl.streams.permuted import permuted
 from neurocl.streams.recurring import recurring
 from neurocl.streams.rotated import rotated
+from neurocl.streams.samples import HeldOut, Samples
 from neurocl.streams.split import split
-from neurocl.streams.stream import Samples, Stream
+from neurocl.streams.stream import Stream
 from neurocl.streams.torch_dataset import from_dataset
 
 __all__ = [
     "DATASETS",
     "Dataset",
+    "HeldOut",
     "KnownStream",
     "LabelledData",
     "Samples",

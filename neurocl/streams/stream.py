@@ -7,7 +7,6 @@ batches. What a setting hides is in neither :class:`Task` nor :class:`Batch`: ou
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
@@ -18,37 +17,8 @@ from torch import Tensor
 from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.seeding import numpy_generator
 from neurocl.primitives.tasks import SETTINGS, Batch, Boundary, Setting, Task, TaskShape
-from neurocl.streams.portion import Part, Portion
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """Test or held-out samples of one task.
-
-    Attributes:
-        inputs: float32 ``[n, ...]``, or ``[T, n, ...]`` for sequences, as in :class:`Batch`.
-        labels: int64 ``[n]``.
-        sample_ids: int64 ``[n]``, unique over the stream's samples of this kind; a shared test set repeats them.
-        task_id: As in :class:`Batch`.
-        sequence: Whether ``inputs`` has time as first axis.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    sample_ids: Tensor
-    task_id: int | None = None
-    sequence: bool = False
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Iterate in order; the last batch may be smaller."""
-        size = check_count("batch_size", batch_size)
-        for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            inputs = self.inputs[:, part] if self.sequence else self.inputs[part]
-            yield Batch(inputs=inputs, labels=self.labels[part], sample_ids=self.sample_ids[part], task_id=self.task_id)
+from neurocl.streams.portion import Portion
+from neurocl.streams.samples import HeldOut, Samples
 
 
 class Stream:
@@ -130,8 +100,12 @@ class Stream:
 
     def test(self, index: int) -> Samples:
         """Test samples of task ``index``; of all classes where the stream recurs."""
+        return self.tests(index).all()
+
+    def tests(self, index: int) -> HeldOut:
+        """The same, made a few at a time as they are asked for."""
         self._check_index(index)
-        return self._samples(index, "test")
+        return HeldOut(self._portions[index], "test", self._visible_id(index))
 
     def validation(self, index: int) -> Samples:
         """Training samples of task ``index`` that were held out, to choose hyperparameters on."""
@@ -140,7 +114,7 @@ class Stream:
             raise BadInput(
                 "this stream holds nothing out; open it with validation=0.1 (a share of each class's training samples)"
             )
-        return self._samples(index, "validation")
+        return HeldOut(self._portions[index], "validation", self._visible_id(index)).all()
 
     def test_group(self, index: int) -> int:
         """Tasks with the same number share one test set, so that one evaluation serves them all."""
@@ -167,19 +141,6 @@ class Stream:
     def _check_index(self, index: int) -> None:
         if not 0 <= index < len(self):
             raise BadInput(f"task index must lie between 0 and {len(self) - 1}; got {index}")
-
-    def _samples(self, index: int, part: Part) -> Samples:
-        """All samples of one part of a task."""
-        portion = self._portions[index]
-        rows = portion.rows(part)
-        inputs = portion.inputs(portion.raw(part, np.arange(len(rows))))
-        return Samples(
-            inputs=inputs.transpose(0, 1) if portion.data.sequence else inputs,
-            labels=torch.from_numpy(rows.labels.copy()),
-            sample_ids=torch.from_numpy(rows.ids + portion.first_id),
-            task_id=self._visible_id(index),
-            sequence=portion.data.sequence,
-        )
 
 
 class _Feed:

@@ -17,13 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from neurocl.primitives.checks import check_count, check_name, check_number
+from neurocl.run.environment import ALLOCATOR
 
 __all__ = ["report", "run_bench"]
 
 ACTIVITY = 0.05
 CURVE = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-KEEP_FREED_BYTES = str(2**40)  # never trim the heap
-OWN_BLOCK_BYTES = str(2**25)  # the most that glibc accepts: smaller blocks come from the heap
 
 
 def run_bench(
@@ -79,12 +78,7 @@ def run_bench(
 def _measured(settings: dict[str, Any], progress: Callable[[str], None]) -> list[dict[str, Any]]:
     """Run the measurement in a fresh process and pass on what it says."""
     threads = str(settings["threads"])
-    environment = os.environ | {
-        "MALLOC_TRIM_THRESHOLD_": KEEP_FREED_BYTES,
-        "MALLOC_MMAP_THRESHOLD_": OWN_BLOCK_BYTES,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-    }
+    environment = os.environ | ALLOCATOR | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, "-m", "neurocl.run.bench.measurement", json.dumps(settings)]
     rows = None
     with (
