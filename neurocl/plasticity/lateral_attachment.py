@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
+from neurocl.plasticity.lateral_choice import Rows, check_rows, choose_layers, inputs_of
 from neurocl.plasticity.lateral_circuit import LateralCircuit
 from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
 from neurocl.plasticity.lateral_rules import LateralRule, SimilarityMatching
-from neurocl.primitives.checks import BadInput, check_count, check_name
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import derive
-
-ByTask = int | Sequence[int]
-Rows = ByTask | Mapping[str, ByTask] | str  # the only string is "explained-variance"
 
 
 class LateralCircuits:
@@ -35,14 +31,17 @@ class LateralCircuits:
         self.layers = dict(layers)
         self.rows = rows
         self.tasks_begun = 0
+        self.in_task = False
         self.reports: list[LayerReport] = []
 
     def begin_task(self) -> None:
         """Grow every circuit by the rows that stand for this task.
 
         Raises:
-            BadInput: If a circuit has not so much room; nothing is changed then.
+            BadInput: If the last task has not ended, or a circuit has not so much room; nothing is changed then.
         """
+        if self.in_task:
+            raise BadInput(f"begin_task must wait for end_task of task {self.tasks_begun - 1}: call that first")
         wanted = {name: self._rows_for(name) for name in self.layers}
         for name, layer in self.layers.items():
             short = min(circuit.room for circuit in layer.circuits)
@@ -55,39 +54,50 @@ class LateralCircuits:
         for name, layer in self.layers.items():
             layer.begin(wanted[name])
         self.tasks_begun += 1
+        self.in_task = True
 
     def end_task(self) -> None:
-        """Freeze what was learnt in this task: it projects from now on. :attr:`reports` tells of the task."""
-        captured = [layer.report().captured for layer in self.layers.values()]  # consolidation begins it anew
+        """Freeze what was learnt in this task: it projects from now on. :attr:`reports` tells of the task.
+
+        Raises:
+            BadInput: If lateral weights are not finite; nothing is changed then.
+        """
+        for layer in self.layers.values():
+            layer.check()
         for layer in self.layers.values():
             layer.end()
-        self.reports = [replace(report, captured=share) for report, share in zip(self.report(), captured, strict=True)]
+        self.in_task = False
+        self.reports = [layer.report(ended=True) for layer in self.layers.values()]
 
-    def protect(self, optimiser: optim.Optimizer) -> optim.Optimizer:
+    def protect(self, optimiser: optim.Optimizer, *, always: bool = False) -> optim.Optimizer:
         """Project what ``optimiser`` changes, after each of its steps, and return it.
 
-        Plain SGD changes weights along the projected gradient and is left alone.
+        ``optim.SGD`` without momentum and weight decay changes weights along the projected gradient and is left alone.
+
+        Args:
+            optimiser: Of the network's parameters.
+            always: Project for plain SGD too: gradients are changed element by element before the step
+                (``clip_grad_value_``, signs, noise). Clipping by norm does not need it.
 
         Raises:
             BadInput: If lateral neurons spike: changes of weights are smaller than a spike stands for.
         """
-        plain = isinstance(optimiser, optim.SGD) and not any(
-            group["weight_decay"] or group["momentum"] for group in optimiser.param_groups
-        )
-        if plain:
-            return optimiser
-        spiking = [name for name, layer in self.layers.items() if not layer.circuits[0].neurons.linear]
-        if spiking:
-            raise BadInput(
-                f"layer {spiking[0]!r}: lateral neurons that spike cannot project the change that "
-                f"{type(optimiser).__name__} makes: it is smaller than one spike stands for, and would be rounded to "
-                "nothing; use SGD without momentum and weight decay, or LinearNeurons()"
-            )
+        spiking = next((name for name, layer in self.layers.items() if not layer.linear), None)
         before: dict[str, tuple[Tensor, Tensor | None]] = {}
+
+        def must_project() -> bool:
+            needed = always or not is_plain(optimiser)
+            if needed and spiking is not None:
+                raise BadInput(
+                    f"layer {spiking!r}: lateral neurons that spike cannot project the change that "
+                    f"{type(optimiser).__name__} makes: it is smaller than one spike stands for, and would be rounded "
+                    "to nothing; use SGD without momentum and weight decay, or LinearNeurons()"
+                )
+            return needed
 
         def remember(*_: object) -> None:
             before.clear()
-            for name, layer in self.layers.items():
+            for name, layer in self.layers.items() if must_project() else ():
                 if layer.projecting:
                     bias = layer.layer.bias if layer.freeze_bias else None
                     before[name] = (
@@ -103,6 +113,7 @@ class LateralCircuits:
                 if bias is not None and layer.layer.bias is not None:
                     layer.layer.bias.copy_(bias)
 
+        must_project()
         optimiser.register_step_pre_hook(remember)
         optimiser.register_step_post_hook(project)
         return optimiser
@@ -140,6 +151,7 @@ class LateralCircuits:
         """Return the circuits' weights and counters."""
         return {
             "tasks_begun": self.tasks_begun,
+            "in_task": self.in_task,
             "layers": {
                 name: {
                     "updates": layer.updates,
@@ -154,7 +166,12 @@ class LateralCircuits:
         strange = sorted(set(state["layers"]) ^ set(self.layers))
         if strange:
             raise BadInput(f"the state must be of circuits on the same layers; these differ: {', '.join(strange)}")
-        self.tasks_begun = state["tasks_begun"]
+        for name, stored in state["layers"].items():
+            widths = [c.inputs for c in self.layers[name].circuits]
+            given = [c["old"].shape[1] for _, c in sorted(stored["circuits"].items(), key=lambda pair: int(pair[0]))]
+            if given != widths:
+                raise BadInput(f"layer {name!r}: the state's rows must have {widths} values; got {given}")
+        self.tasks_begun, self.in_task = state["tasks_begun"], state["in_task"]
         for name, stored in state["layers"].items():
             layer = self.layers[name]
             layer.updates = stored["updates"]
@@ -196,7 +213,8 @@ def attach_lateral(
 
     What a layer's input is like is learnt while the network trains; nothing needs to be called but the handle's
     ``begin_task`` and ``end_task``, and ``protect`` for optimisers other than plain SGD. Layers may run once a batch or
-    once a time step.
+    once a time step; in evaluation mode they project and do not learn. Attach before ``torch.compile``, and before
+    hooks that change a layer's output.
 
     Args:
         network: Any torch module.
@@ -217,8 +235,9 @@ def attach_lateral(
         seed: Source of the lateral weights.
 
     Raises:
-        BadInput: For an unknown layer, one that is shared, not floating-point, or has circuits already, for rows beyond
-            the layer's inputs, or for a side that the neurons cannot project; nothing is changed then.
+        BadInput: For an unknown layer, one that is shared, of fewer than 32 bits, has circuits already or whose weight
+            is computed from others, for rows beyond the layer's inputs, or for a side that the neurons cannot project;
+            nothing is changed then.
 
     Source:
         Xiao et al. 2024, Hebbian learning based orthogonal projection, ICLR. Differs: see :class:`LateralCircuit`; all
@@ -232,6 +251,12 @@ def attach_lateral(
             "side must be 'input' or 'auto' for lateral neurons that spike; got 'weight': entries of a gradient are "
             "smaller than one spike stands for, and would be rounded to nothing"
         )
+    check_number("share", share, above=0, below=1)
+    if not isinstance(neurons, LateralNeurons) or not isinstance(rule, LateralRule):
+        raise BadInput(
+            "neurons and rule must be objects such as LinearNeurons() or SpikeRates(), SimilarityMatching() or "
+            f"HebbianRule(); got {neurons!r} and {rule!r}"
+        )
     chosen = choose_layers(network, layers)
     check_rows(rows, chosen)
     for name in rules or {}:
@@ -241,7 +266,7 @@ def attach_lateral(
         groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         made[name] = [
             LateralCircuit(
-                layer.weight[0].numel(),
+                inputs_of(layer),
                 rule=(rules or {}).get(name, rule),
                 neurons=neurons,
                 orthonormalise=orthonormalise,
@@ -257,59 +282,8 @@ def attach_lateral(
     return LateralCircuits(attached, rows)
 
 
-def choose_layers(network: nn.Module, wanted: Sequence[str] | None) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Return the layers to attach to by name, all of them fit for it."""
-    present = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
-    if wanted is None:
-        chosen = {name: module for name, module in present.items() if module.weight.requires_grad}
-    else:
-        chosen = {}
-        for pattern in wanted:
-            matching = [name for name in present if fnmatchcase(name, pattern)]
-            for name in matching or [check_name("linear or convolutional layer", pattern, present)]:
-                chosen[name] = present[name]
-    if not chosen:
-        raise BadInput(
-            f"the network must have an nn.Linear or nn.Conv2d that learns; {type(network).__name__} has none"
-        )
-    for name, layer in chosen.items():
-        check_layer(name, layer, network)
-    return chosen
-
-
-def check_layer(name: str, layer: nn.Linear | nn.Conv2d, network: nn.Module) -> None:
-    """Refuse a layer on which circuits cannot work."""
-    weight = layer.weight
-    if not weight.is_floating_point():
-        raise BadInput(f"layer {name!r} must have floating-point weights; got {weight.dtype}")
-    if not weight.requires_grad:
-        raise BadInput(f"layer {name!r} must learn; its weight does not require a gradient: leave it out")
-    users = [other for other, parameter in network.named_parameters(remove_duplicate=False) if parameter is weight]
-    if len(users) > 1:
-        raise BadInput(
-            f"layer {name!r} must have its weight to itself; it is shared by {', '.join(users)}: leave it out"
-        )
-    if any(isinstance(hook, LayerCircuits) for hook in layer._forward_hooks.values()):
-        raise BadInput(f"layer {name!r} has lateral circuits already: detach these first, or leave the layer out")
-
-
-def check_rows(rows: Rows, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> None:
-    """Refuse numbers of rows that cannot be, or names that are not there."""
-    if isinstance(rows, str):
-        check_name("way to choose rows", rows, ["explained-variance"])
-        return
-    if isinstance(rows, Mapping):
-        for name in rows:
-            check_name("layer", name, layers)
-        missing = sorted(set(layers) - set(rows))
-        if missing:
-            raise BadInput(f"rows must name every layer with circuits; missing: {', '.join(missing)}")
-    for name, layer in layers.items():
-        own = rows[name] if isinstance(rows, Mapping) else rows
-        given = [own] if isinstance(own, int) else list(own)
-        if not given:
-            raise BadInput(f"layer {name!r}: rows must hold one number at least; got none")
-        for number in given:
-            check_count(f"rows of layer {name!r}", number, at_least=0)
-        if given[0] > layer.weight[0].numel():
-            raise BadInput(f"layer {name!r}: rows must not exceed its {layer.weight[0].numel()} inputs; got {given[0]}")
+def is_plain(optimiser: optim.Optimizer) -> bool:
+    """Whether steps go along the gradient: torch's SGD itself, without momentum and weight decay."""
+    return type(optimiser) is optim.SGD and not any(
+        group["weight_decay"] or group["momentum"] for group in optimiser.param_groups
+    )

@@ -100,15 +100,15 @@ class HebbianRule:
         self, rows: LearningRows, source: Float[Tensor, "sample pre"], unexplained: Float[Tensor, "sample pre"]
     ) -> tuple[Tensor, Tensor]:
         """Change the new rows, iteration after iteration."""
-        first = None
+        first = []
         for _ in range(self.iterations):
             answer = rows.answer_of(source)
             left = torch.addmm(unexplained, answer, rows.new, alpha=-1)
-            first = first or (answer, left)
+            first = first or [answer, left]
             change = (answer.T @ left).div_(len(source)).clamp_(-self.clamp, self.clamp)
             rows.velocity.mul_(self.momentum).add_(change, alpha=1 - self.momentum)
             rows.new.add_(rows.velocity, alpha=self.learning_rate)
-        return first
+        return first[0], first[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,7 +211,11 @@ def integer_layer() -> nn.Module:
         (nn.Sequential(nn.Linear(4, 2)), {"rows": []}, "layer '0': rows must hold one number"),
         (nn.Sequential(nn.Linear(4, 2)), {"rows": "all"}, "no way to choose rows named 'all'"),
         (Tied(), {"rows": 2}, "layer 'one' must have its weight to itself; it is shared by one.weight, two.weight"),
-        (integer_layer(), {"rows": 2, "layers": ["0"]}, "layer '0' must have floating-point weights; got torch.int32"),
+        (
+            integer_layer(),
+            {"rows": 2, "layers": ["0"]},
+            "layer '0' must have floating-point weights of 32 bits at least; got torch.int32",
+        ),
         (nn.Sequential(nn.ReLU()), {"rows": 2}, "must have an nn.Linear or nn.Conv2d that learns; Sequential has none"),
         (
             nn.Sequential(nn.Linear(4, 2)),
