@@ -93,7 +93,9 @@ class FoldiakLayer(nn.Module):
     - lateral inhibition W, anti-Hebbian, by :func:`~neurocl.plasticity.anti_hebbian_step`: units that are active
       together more than by chance inhibit each other;
     - feed-forward weights Q, Hebbian with Oja's decay, by :func:`~neurocl.plasticity.oja_step`;
-    - thresholds, homeostatic: :math:`\Delta \theta_i = \gamma (\langle s_i \rangle / p - 1)`, above 0.
+    - thresholds, homeostatic: :math:`\Delta \theta_i = \gamma (\langle s_i \rangle / p - 1)`, above 0. They hold units
+      near p where thresholds and lateral synapses can: units that get alike drive and no inhibition fire as one, and
+      targets must leave silence between.
 
     Args:
         pre: Number of inputs.

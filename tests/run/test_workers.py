@@ -1,11 +1,15 @@
 """Do runs in other processes give the same results, and does one that dies or fails harm no other?"""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from neurocl.run.job import execute
 from neurocl.run.results import TIMES
-from neurocl.run.workers import Reporter, run_here, run_in_workers
+from neurocl.run.workers import Reporter, Worker, environment_variables, run_here, run_in_workers
 
 
 class Notes:
@@ -69,3 +73,26 @@ def test_progress_is_told_as_a_share_that_grows_to_one(monkeypatch):
     assert shares == sorted(shares)
     assert shares[:3] == [0.0, 0.125, 0.25]
     assert told[-1] == (1.0, "50.0 % on 2 of 2 tasks")
+
+
+def test_processes_keep_freed_memory_unless_the_user_wants_otherwise(job, monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "12345")
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("this system does not show the environment of a process")
+    worker = Worker(1)
+    worker.give(0, job)  # so that it has left fork behind
+    while not worker.connection.poll(30):
+        pass
+    given = Path(f"/proc/{worker.process.pid}/environ").read_text().split("\0")
+    worker.process.kill()
+    assert "MALLOC_TRIM_THRESHOLD_=12345" in given
+    assert "MALLOC_MMAP_THRESHOLD_=33554432" in given
+    assert "MALLOC_MMAP_THRESHOLD_" not in os.environ
+
+
+def test_the_environment_is_as_before_after_a_block():
+    before = dict(os.environ)
+    with environment_variables({"NEUROCL_NEW": "1", "PATH": "elsewhere"}):
+        assert os.environ["NEUROCL_NEW"] == "1"
+    assert dict(os.environ) == before

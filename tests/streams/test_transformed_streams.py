@@ -163,3 +163,18 @@ def test_published_constants_of_five_datasets_are_each_sets_own() -> None:
     for index, (mean, deviation) in enumerate([(0.1, 0.2752), (0.2190, 0.3318)]):
         assert float(stream.test(index).inputs.min()) == pytest.approx(-mean / deviation, rel=1e-5)
         assert float(stream.test(index).inputs.max()) == pytest.approx((1 - mean) / deviation, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("permuted-digits", {"tasks": 2}), ("rotated-digits", {"tasks": 2}), ("split-digits", {})]
+)
+def test_test_samples_made_a_few_at_a_time_are_those_made_all_at_once(name: str, options: dict) -> None:
+    stream = streams.open(name, seed=1, options=options)
+    every, few = stream.test(1), stream.tests(1)
+    places = torch.tensor([7, 0, 3, 3])
+    some = few.at(places)
+    assert len(few) == len(every)
+    assert torch.equal(some.inputs, every.inputs[places])
+    assert torch.equal(some.labels, every.labels[places])
+    assert torch.equal(some.sample_ids, every.sample_ids[places])
+    assert some.inputs.dtype == torch.float32
