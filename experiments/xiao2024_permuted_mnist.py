@@ -8,6 +8,7 @@ Run: python experiments/xiao2024_permuted_mnist.py   (about an hour of one core)
 """
 
 import sys
+from typing import Any
 
 from neurocl.cli.experiment import Claim, tabulate
 
@@ -15,7 +16,10 @@ SEEDS = (2022,)
 OUT = "results/experiments/xiao2024_permuted_mnist"
 PUBLISHED = {"rows": "fixed", "rule": "oja", "deflate": False, "orthonormalise": "never"}
 STEPWISE = {"time_steps": 6}
-FALLING = {"learning_rate": 0.2, "anneal": "linear"}  # chosen on held-out training images of two or three permutations
+FALLING: dict[str, Any] = {
+    "learning_rate": 0.2,
+    "anneal": "linear",
+}  # chosen on held-out training images
 SMALL = FALLING | {"batch_size": 32}  # likewise
 
 

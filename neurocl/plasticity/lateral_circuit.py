@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurocl.plasticity.activity import check_activity, energy_of
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
 from neurocl.plasticity.lateral_rules import HebbianRule, LateralRule
 from neurocl.plasticity.subspaces import complement, orthonormal_rows
@@ -158,11 +159,17 @@ class LateralCircuit(nn.Module):
         Raises:
             BadInput: If the activity is not finite; nothing is changed then.
         """
-        if not len(rows) or not (len(self.new) or self.share is not None):
-            return
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
             check_activity(rows)
-        unexplained = self.project(rows)
+        self.learn_from(rows)
+
+    def learn_from(
+        self, rows: Float[Tensor, "sample pre"], unexplained: Float[Tensor, "sample pre"] | None = None
+    ) -> None:
+        """Do the same with activity that has been checked, and may have been projected already."""
+        if not len(rows) or not (len(self.new) or self.share is not None):
+            return
+        unexplained = self.project(rows) if unexplained is None else unexplained
         answer, left = self.rule.learn(self, unexplained if self.rule.deflate else rows, unexplained)
         self._measure(rows, unexplained, answer, left)
         if self.orthonormalise == "update":
@@ -219,12 +226,12 @@ class LateralCircuit(nn.Module):
 
     def _measure(self, rows: Tensor, unexplained: Tensor, answer: Tensor, left: Tensor) -> None:
         """Keep energies, moments and recent activity: what share is captured, and which rows that takes."""
-        total = rows.square().sum()
-        now = torch.stack([total, left.square().sum()]) / len(rows)
+        total = energy_of(rows)
+        now = torch.stack([total, energy_of(left)]) / len(rows)
         keep = min(MEMORY, self.updates / (self.updates + 1))
         self.energy.mul_(keep).add_(now, alpha=1 - keep)
         if self.share is not None:
-            self.lasting += torch.stack([total, unexplained.square().sum()]) / len(rows)
+            self.lasting += torch.stack([total, energy_of(unexplained)]) / len(rows)
             self.moments += (answer.T @ answer).div_(len(rows))
             self.recent = torch.cat([self.recent, rows[-RECENT:]])[-RECENT:]
         self.updates += 1
@@ -295,18 +302,3 @@ class LateralCircuit(nn.Module):
                 if name in ("old", "new", "velocity", "recent") and stored.shape[1] != self.inputs:
                     raise BadInput(f"rows must have {self.inputs} values as the layer's input; got {stored.shape[1]}")
                 setattr(self, name, torch.empty_like(stored, device=self.old.device, dtype=self.old.dtype))
-
-
-def check_activity(rows: Tensor) -> None:
-    """Refuse activity whose squares are not finite.
-
-    Raises:
-        BadInput: With the number of rows that are at fault.
-    """
-    energy = rows.detach().square().sum()
-    if not bool(torch.isfinite(energy)):
-        wrong = int((~torch.isfinite(rows.detach().square().flatten(1).sum(1))).sum())
-        raise BadInput(
-            f"activity must be finite, and its squares too; {wrong} of {len(rows)} rows are not: look for NaN or huge "
-            "values in the data, or lower the network's learning rate"
-        )

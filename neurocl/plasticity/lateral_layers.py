@@ -13,7 +13,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from neurocl.plasticity.lateral_circuit import LateralCircuit, check_activity
+from neurocl.plasticity.activity import check_activity
+from neurocl.plasticity.lateral_circuit import LateralCircuit
 from neurocl.plasticity.lateral_rows import Credited, rows_of, thinned
 from neurocl.plasticity.subspaces import orthonormal_rows
 from neurocl.primitives.checks import BadInput
@@ -76,7 +77,8 @@ class LayerCircuits:
         self.resting = False  # neither learns nor projects
         self.attached = True
         self.updates = 0
-        self._collected: list[tuple[int, Tensor]] = []  # rows of the calls of a backward pass, and its number
+        # of the calls of a backward pass: its number, the rows, and what is left of them where that is known
+        self._collected: list[tuple[int, Tensor, Tensor | None]] = []
         self._positions = 1  # of a convolution's kernel on its input
         self._by_weight = False  # whether a call of this task's left projection to the weight gradient
         self._made: list[int] = []  # where the gradients of this backward pass's projected rows lie
@@ -182,7 +184,7 @@ class LayerCircuits:
         x = cast(Tensor, inputs[0] if inputs else options["input"])
         credit = options.get("credit")
         pairs = x if credit is None else credit
-        result = None
+        result, projected = None, None
         if self.projecting:
             if self._chooses_input(pairs):
                 projected = self._projected(pairs.detach())
@@ -200,7 +202,8 @@ class LayerCircuits:
                     check_activity(rows)
             watched = output if result is None else result
             self._positions = output.shape[-2:].numel() if isinstance(layer, nn.Conv2d) else 1
-            watched.register_hook(lambda gradient: self._collect(rows))
+            known = projected if observed is None else None
+            watched.register_hook(lambda gradient: self._collect(rows, known))
         return result
 
     def _follow(self) -> None:
@@ -236,7 +239,7 @@ class LayerCircuits:
         """Learn from the batch's rows, and project the gradient where it is not made of projected rows alone."""
         if self._collected:
             now = torch._C._current_graph_task_id()
-            collected, self._collected = [rows for task, rows in self._collected if task == now], []
+            collected, self._collected = [pair for task, *pair in self._collected if task == now], []
             with torch.no_grad(), torch.autocast(gradient.device.type, enabled=False):
                 self._learn(collected)
         made = self._made[:]
@@ -245,31 +248,34 @@ class LayerCircuits:
             return gradient
         return self.project(gradient)
 
-    def _collect(self, rows: Tensor) -> None:
+    def _collect(self, rows: Tensor, projected: Tensor | None) -> None:
         """Remember what a call showed, for the weight gradient of the same backward pass."""
         now = torch._C._current_graph_task_id()
-        self._collected = [*(pair for pair in self._collected if pair[0] == now), (now, rows)]
+        self._collected = [*(entry for entry in self._collected if entry[0] == now), (now, rows, projected)]
 
     def _on_bias_gradient(self, gradient: Tensor) -> Tensor:
         return torch.zeros_like(gradient) if self.freeze_bias and self.projecting else gradient
 
-    def _learn(self, collected: list[Tensor]) -> None:
+    def _learn(self, collected: list[list[Tensor | None]]) -> None:
         """Let every circuit learn from the rows, thinned out evenly where there are too many."""
+        shown = [cast(Tensor, rows) for rows, _ in collected]
         seen = (
-            thinned(self.layer, collected, positions=self._positions, most_rows=self.most_rows, turn=self.updates)
-            if collected
+            thinned(self.layer, shown, positions=self._positions, most_rows=self.most_rows, turn=self.updates)
+            if shown
             else []
         )
         rows = [rows_of(self.layer, x) for x in seen if x.numel()]
         if not rows:
             return
-        every = torch.cat(rows, dim=1).to(self.layer.weight.dtype)
+        every = torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
         apart = -(-every.shape[1] // self.most_rows)
-        chosen = every[:, self.updates % apart :: apart]
+        chosen = every[:, self.updates % apart :: apart].to(self.layer.weight.dtype)
+        left = collected[0][1] if len(collected) == 1 else None
         self.updates += 1
         with naming(self.name):
-            for circuit, part in zip(self.circuits, chosen, strict=True):
-                circuit.hebbian_update(part)
+            for place, (circuit, part) in enumerate(zip(self.circuits, chosen, strict=True)):
+                known = left[place] if left is not None and left.shape == chosen.shape else None
+                circuit.learn_from(part, known)
 
 
 @contextmanager

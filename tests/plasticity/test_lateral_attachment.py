@@ -130,7 +130,7 @@ def test_activity_is_thinned_out_evenly_above_the_limit():
     circuits = attach_lateral(nn.Sequential(layer), rows=2, most_rows=10)
     seen = []
     circuit = circuits.layers["0"].circuits[0]
-    circuit.hebbian_update = lambda rows: seen.append(rows.clone())
+    circuit.learn_from = lambda rows, known: seen.append(rows.clone())
     circuits.begin_task()
     x = torch.arange(35.0).unsqueeze(1).expand(35, 4)
     for _ in range(4):
