@@ -1,6 +1,10 @@
 """How a weight may change: lateral circuits, Hebbian rules, importance of weights, consolidation. Blind to memory."""
 
+from neurocl.plasticity.classp import CLASSP as CLASSP
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
+from neurocl.plasticity.drive_gate import GATES as GATES
+from neurocl.plasticity.drive_gate import DriveGate as DriveGate
+from neurocl.plasticity.drive_gate import GateKind as GateKind
 from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
@@ -17,17 +21,28 @@ from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
 from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
 from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
 from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neurons
+from neurocl.plasticity.saturating_step import HISTORIES as HISTORIES
+from neurocl.plasticity.saturating_step import HistoryKind as HistoryKind
+from neurocl.plasticity.saturating_step import Saturation as Saturation
+from neurocl.plasticity.saturating_step import saturating_step as saturating_step
 
 __all__ = [
+    "CLASSP",
     "FISHER_KINDS",
+    "GATES",
+    "HISTORIES",
+    "DriveGate",
     "FisherKind",
+    "GateKind",
     "HebbianRule",
+    "HistoryKind",
     "LateralCircuit",
     "LateralCircuits",
     "LateralNeurons",
     "LayerReport",
     "LinearNeurons",
     "OnlineEWC",
+    "Saturation",
     "SettlingSpikes",
     "SpikeRates",
     "anti_hebbian_step",
@@ -36,4 +51,5 @@ __all__ = [
     "hebbian_coupling",
     "lateral_neurons",
     "oja_step",
+    "saturating_step",
 ]
