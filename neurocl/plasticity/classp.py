@@ -1,17 +1,20 @@
 """CLASSP: thresholded, saturating plasticity as an optimiser for any torch module."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, optim
 
 from neurocl.plasticity.drive_gate import DriveGate
+from neurocl.plasticity.finite_gradients import check_gradients, named
 from neurocl.plasticity.saturating_step import Saturation, step_in_chunks, step_over_lists
 from neurocl.primitives.checks import BadInput, check_count, check_number
 
 OWN_TYPES = (torch.float32, torch.float64)  # computed in as they are; halves in float32
 TENSOR_STATES = ("history", "frozen")
+checked_gate, checked_saturation = lru_cache(256)(DriveGate), lru_cache(256)(Saturation)  # once, not at every step
 
 
 class CLASSP(optim.Optimizer):
@@ -257,51 +260,13 @@ def as_number(rate: Any) -> Any:
 
 def gate_of(group: dict[str, Any]) -> DriveGate:
     """Return the gate of a parameter group."""
-    return DriveGate(
+    return checked_gate(
         kind=group["gate"], threshold=group["threshold"], threshold_depression=group["threshold_depression"]
     )
 
 
 def saturation_of(group: dict[str, Any]) -> Saturation:
     """Return the saturation of a parameter group."""
-    return Saturation(power=group["power"], epsilon=group["epsilon"], history=group["history"], keep=group["keep"])
-
-
-def named(group: dict[str, Any], place: int) -> list[tuple[str, Tensor]]:
-    """Return a group's parameters, each with what errors call it."""
-    names = group.get("param_names") or [
-        f"parameter {index} of group {place}, shape {list(parameter.shape)}"
-        for index, parameter in enumerate(group["params"])
-    ]
-    return list(zip(names, group["params"], strict=True))
-
-
-def check_gradients(groups: list[dict[str, Any]]) -> None:
-    """Refuse gradients that are sparse or not finite, by name.
-
-    A sum is finite only if every value is, and takes one pass; it may overflow, hence the second look.
-    """
-    there = [
-        (name, parameter.grad)
-        for place, group in enumerate(groups)
-        for name, parameter in named(group, place)
-        if parameter.grad is not None
-    ]
-    for name, gradient in there:
-        if gradient.layout != torch.strided:
-            raise BadInput(
-                f"the gradient of {name} is sparse, and saturation needs every entry: use sparse=False in its embedding"
-            )
-    sums = [gradient.sum(dtype=torch.float32 if gradient.dtype != torch.float64 else None) for _, gradient in there]
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for total in sums:
-        by_device.setdefault(total.device, []).append(total.double())
-    if all(bool(torch.isfinite(torch.stack(some)).all()) for some in by_device.values()):
-        return
-    for name, gradient in there:
-        bad = int((~torch.isfinite(gradient)).sum())
-        if bad:
-            raise BadInput(
-                f"the gradient of {name} must be finite; {bad} of {gradient.numel()} values are NaN or infinite. No "
-                "weight has changed: lower the learning rate, clip the gradients, or look at the batch"
-            )
+    return checked_saturation(
+        power=group["power"], epsilon=group["epsilon"], history=group["history"], keep=group["keep"]
+    )
