@@ -5,6 +5,8 @@ from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
 from neurocl.plasticity.drive_gate import GATES as GATES
 from neurocl.plasticity.drive_gate import DriveGate as DriveGate
 from neurocl.plasticity.drive_gate import GateKind as GateKind
+from neurocl.plasticity.eligibility import ThreeFactors as ThreeFactors
+from neurocl.plasticity.eligibility import three_factor_drive as three_factor_drive
 from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
@@ -25,12 +27,15 @@ from neurocl.plasticity.saturating_step import HISTORIES as HISTORIES
 from neurocl.plasticity.saturating_step import HistoryKind as HistoryKind
 from neurocl.plasticity.saturating_step import Saturation as Saturation
 from neurocl.plasticity.saturating_step import saturating_step as saturating_step
+from neurocl.plasticity.stdp import STDP as STDP
+from neurocl.plasticity.stdp import stdp_drive as stdp_drive
 
 __all__ = [
     "CLASSP",
     "FISHER_KINDS",
     "GATES",
     "HISTORIES",
+    "STDP",
     "DriveGate",
     "FisherKind",
     "GateKind",
@@ -45,6 +50,7 @@ __all__ = [
     "Saturation",
     "SettlingSpikes",
     "SpikeRates",
+    "ThreeFactors",
     "anti_hebbian_step",
     "attach_lateral",
     "fisher_diagonal",
@@ -52,4 +58,6 @@ __all__ = [
     "lateral_neurons",
     "oja_step",
     "saturating_step",
+    "stdp_drive",
+    "three_factor_drive",
 ]
