@@ -12,25 +12,23 @@ import itertools
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from neurocl import streams
-from neurocl.cli.experiment import spread
+from neurocl.cli.experiment import save_table, spread
 from neurocl.learners import EWC, GradientLearner, Schedule, Updates, batch_loss
 from neurocl.networks import MLP, Direct
 from neurocl.plasticity import CLASSP, HISTORIES, OnlineEWC
 from neurocl.primitives.tasks import CODINGS
-from neurocl.run.files import make_folder, write_json, write_text
 from neurocl.run.loop import scheduled
 from neurocl.streams import Stream
 
 SEEDS = range(5)
 CLAIMS = ()  # what is measured is no table of runs
 CHOOSING_SEED, VALIDATION = 100, 0.2
-OUT = Path("results/experiments/classp_ablation")
+OUT = "results/experiments/classp_ablation"
 RATES = (0.003, 0.01, 0.03)
 GATES = {"absolute": (1e-6, 1e-4), "relative": (0.1, 1.0), "quantile": (0.3, 0.1), "winners": (0.3, 0.1)}
 DEFAULT = {"power": 2.0, "gate": "relative", "threshold": 0.1, "history": "gated"}
@@ -88,9 +86,8 @@ def run(setting: str, name: str, seed: int, *, tested: bool, **of_learner: Any) 
 
 def rows(full: bool) -> dict[str, tuple[list[Callable[..., Any]], float, float]]:
     """Return every row's optimisers, one a rate, fall of the rate and strength of EWC."""
-    found: dict[str, Any] = {
-        n: ([partial(make, lr=r) for r in rates], *rest) for n, (make, rates, *rest) in PLAIN.items()
-    }
+    plain = {name: ([partial(m, lr=r) for r in rates], *rest) for name, (m, rates, *rest) in PLAIN.items()}
+    found: dict[str, Any] = dict(plain)
     for each in variants(full):
         name = f"CLASSP p={each['power']:g}, {each['gate']} {each['threshold']:g}, {each['history']}"
         rule = each | ({"gate": "absolute"} if each["gate"] == "none" else {})
@@ -108,14 +105,11 @@ def main(full: bool, mnist: bool) -> int:
             tried = [run(setting, stream, CHOOSING_SEED, tested=False, **way)[0] for way in ways]
             best = ways[max(range(len(tried)), key=tried.__getitem__)]
             found = [run(setting, stream, seed, tested=True, **best) for seed in SEEDS]
-            lines.append(
-                f"| {setting} | {coding} | {row} | " + " | ".join(map(spread, zip(*found, strict=True))) + " |"
-            )
+            cells = map(spread, zip(*found, strict=True))
+            lines.append(f"| {setting} | {coding} | {row} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)
             kept.append({"setting": setting, "coding": coding, "row": row, "found": found, "tried": tried})
-    make_folder(OUT)
-    write_text(OUT / "table.md", "\n".join([*lines, ""]))
-    write_json(OUT / "table.json", {"rows": kept})
+    save_table(OUT, lines, kept)
     return 0
 
 

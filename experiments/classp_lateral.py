@@ -9,21 +9,19 @@ Run: python experiments/classp_lateral.py   (a few minutes of one core)
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from neurocl import streams
-from neurocl.cli.experiment import spread
+from neurocl.cli.experiment import save_table, spread
 from neurocl.networks import MLP
 from neurocl.plasticity import CLASSP, attach_lateral
-from neurocl.run.files import make_folder, write_json, write_text
 
 SEEDS = range(3)
 CLAIMS = ()  # what is measured is no table of runs
-OUT = Path("results/experiments/classp_lateral")
+OUT = "results/experiments/classp_lateral"
 PASSES, BATCH, RATE = 10, 64, 0.01
 STREAM = {"tasks": "4", "normalise": "standardise"}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {  # where the projection stands, options of the rule
@@ -84,9 +82,7 @@ def main() -> int:
         accuracy, leak, moved = ([found[key] for found in kept[name]] for key in ("accuracy", "leak", "moved"))
         lines.append(f"| {name} | {spread(accuracy)} | {max(leak):.1e} | {spread(moved)} |")
         print(lines[-1], flush=True)
-    make_folder(OUT)
-    write_text(OUT / "table.md", "\n".join([*lines, ""]))
-    write_json(OUT / "table.json", {"rows": kept})
+    save_table(OUT, lines, kept)
     return 0
 
 

@@ -11,22 +11,21 @@ Run: python experiments/ludwig2024_mnist_then_fashion.py   (five minutes of one 
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from neurocl.cli.experiment import save_table
 from neurocl.plasticity import CLASSP, OnlineEWC, fisher_diagonal
 from neurocl.primitives.seeding import seeded
-from neurocl.run.files import make_folder, write_json, write_text
 from neurocl.streams.datasets import load
 
 SEEDS = range(1)
 CLAIMS = ()  # what is measured is no table of runs
 SAMPLES, TESTED, PASSES, BATCH, FISHER_SAMPLES = 1500, 1000, (4, 1), 32, 64
-OUT = Path("results/experiments/ludwig2024_mnist_then_fashion")
+OUT = "results/experiments/ludwig2024_mnist_then_fashion"
 FIRST_TASK = PASSES[0] * -(-SAMPLES // BATCH)  # steps
 
 Make = Callable[[Any], torch.optim.Optimizer]
@@ -101,9 +100,7 @@ def main() -> int:
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     heads = ["| method | " + " | ".join(rows[name][0]) + " |", "|---|" + "---:|" * len(rows[name][0])]
     lines = [f"| {n} | " + " | ".join(f"{r[0][k]:.1f}" for k in r[0]) + " |" for n, r in rows.items()]
-    make_folder(OUT)
-    write_text(OUT / "table.md", "\n".join([*heads, *lines, ""]))
-    write_json(OUT / "table.json", {"rows": rows})
+    save_table(OUT, [*heads, *lines], rows)
     return 0
 
 
