@@ -102,6 +102,20 @@ def tabulate(title: str, claims: Sequence[Claim], *, seeds: Sequence[int], out: 
     return 0 if all(outcome.folder is not None for outcome in outcomes) else 1
 
 
+def save_table(out: str | Path, lines: Sequence[str], rows: Any) -> None:
+    """Write the lines of a Markdown table, and what it was made from, for experiments with a table of their own.
+
+    Args:
+        out: Folder of ``table.md`` and ``table.json``.
+        lines: Of the table.
+        rows: Strict JSON.
+    """
+    folder = Path(out)
+    make_folder(folder)
+    write_text(folder / "table.md", "\n".join([*lines, ""]))
+    write_json(folder / "table.json", {"rows": rows})
+
+
 def without_edge(console: Console) -> Console:
     """A console for pipes and files, which have no edge."""
     return Console(width=160, highlight=False, file=console.file)

@@ -70,7 +70,7 @@ def print_run(folder: Path) -> None:
     """Print a run's configuration, metrics and accuracy matrix; draw its plots anew."""
     from rich.table import Table
 
-    from neurocl.run import plots
+    from neurocl.run import plasticity_plots, plots
     from neurocl.run.results import read_run
 
     config, results = read_run(folder)
@@ -93,4 +93,5 @@ def print_run(folder: Path) -> None:
         grid.add_row(str(after + 1), *("" if value is None else f"{100 * value:.1f}" for value in row))
     console.print(grid)
     plots.save_run(folder, [results])
+    plasticity_plots.save_run(folder, results)
     console.print(f"plots: {folder}", markup=False)

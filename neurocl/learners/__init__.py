@@ -25,6 +25,7 @@ from neurocl.learners.rehearsal import Rehearsal as Rehearsal
 from neurocl.learners.replay import Replay as Replay
 from neurocl.learners.replay import Weighting as Weighting
 from neurocl.learners.ridge_readout import RidgeReadout as RidgeReadout
+from neurocl.learners.updates import Updates as Updates
 
 __all__ = [
     "EWC",
@@ -48,6 +49,7 @@ __all__ = [
     "RidgeReadout",
     "Schedule",
     "Step",
+    "Updates",
     "Weighting",
     "batch_loss",
     "cross_entropy",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neurocl.learners.gradient_learner import Step
 from neurocl.memory import lots
 from neurocl.plasticity import FISHER_KINDS, OnlineEWC, fisher_diagonal
-from neurocl.primitives.checks import check_count, check_name
+from neurocl.primitives.checks import check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Task
 
@@ -25,6 +25,7 @@ class EWC:
         seed: Decides which samples, and the classes of the ``"sampled"`` kind.
         device: Where the network computes.
         sequence: Whether inputs have time as first axis.
+        pull: Step size of :meth:`pull_back`; the penalty's gradient then meets no gate and no history of an optimiser.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class EWC:
         seed: int = 0,
         device: str | torch.device = "cpu",
         sequence: bool = False,
+        pull: float = 0.0,
     ) -> None:
         self.network = network
         self.consolidation = consolidation
@@ -45,10 +47,15 @@ class EWC:
         self.seed = seed
         self.device = torch.device(device)
         self.sequence = sequence
+        self.pull = check_number("pull", pull, at_least=0)
 
     def penalty(self, step: Step) -> Float[Tensor, ""]:
         """Return the penalty at the present weights."""
         return self.consolidation.penalty(step.network)
+
+    def pull_back(self, step: Step) -> None:
+        """Pull important weights towards their anchors, after a step; in place of :meth:`penalty`, not beside it."""
+        self.consolidation.pull(step.network, step_size=self.pull)
 
     def consolidate(self, task: Task) -> None:
         """Measure what mattered in the task, and anchor the weights; to be called at its end."""

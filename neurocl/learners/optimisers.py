@@ -7,9 +7,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn, optim
 
-from neurocl.primitives.checks import check_name, check_number
+from neurocl.plasticity import CLASSP
+from neurocl.primitives.checks import BadInput, check_name, check_number
 
-OptimiserName = Literal["sgd", "momentum", "adam"]
+OptimiserName = Literal["sgd", "momentum", "adam", "adagrad", "classp"]
 Annealing = Literal["constant", "linear", "cosine"]
 OPTIMISERS: tuple[str, ...] = get_args(OptimiserName)
 MakeOptimiser = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
@@ -21,7 +22,9 @@ def make_optimiser(
     """Return a function from parameters to an optimiser.
 
     Args:
-        name: ``"sgd"``, ``"momentum"`` (heavy ball) or ``"adam"`` (betas 0.9 and 0.999, as torch's default).
+        name: ``"sgd"``, ``"momentum"`` (heavy ball), ``"adam"`` (betas 0.9 and 0.999, as torch's default),
+            ``"adagrad"``, or ``"classp"`` with its own defaults (:class:`neurocl.plasticity.CLASSP`, which takes no
+            weight decay). The last two saturate only over tasks that share one optimiser (``fresh_optimiser=False``).
         learning_rate: Step size; larger learns and forgets faster.
         momentum: Share of the last step that is kept, for ``"momentum"`` only.
         weight_decay: Added to the gradient times the weight.
@@ -33,6 +36,12 @@ def make_optimiser(
     rate = check_number("learning_rate", learning_rate, above=0)
     kept = check_number("momentum", momentum, at_least=0, below=1) if name == "momentum" else 0.0
     decay = check_number("weight_decay", weight_decay, at_least=0)
+    if name == "classp":
+        if decay:
+            raise BadInput("classp takes no weight decay, which would change weights below its threshold; leave it out")
+        return lambda parameters: CLASSP(parameters, lr=rate)
+    if name == "adagrad":
+        return lambda parameters: optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=True)
     if name == "adam":
         return lambda parameters: optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return lambda parameters: optim.SGD(parameters, lr=rate, momentum=kept, weight_decay=decay, fused=True)

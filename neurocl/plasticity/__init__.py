@@ -1,6 +1,12 @@
 """How a weight may change: lateral circuits, Hebbian rules, importance of weights, consolidation. Blind to memory."""
 
+from neurocl.plasticity.classp import CLASSP as CLASSP
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
+from neurocl.plasticity.drive_gate import GATES as GATES
+from neurocl.plasticity.drive_gate import DriveGate as DriveGate
+from neurocl.plasticity.drive_gate import GateKind as GateKind
+from neurocl.plasticity.eligibility import ThreeFactors as ThreeFactors
+from neurocl.plasticity.eligibility import three_factor_drive as three_factor_drive
 from neurocl.plasticity.fisher import FISHER_KINDS as FISHER_KINDS
 from neurocl.plasticity.fisher import FisherKind as FisherKind
 from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
@@ -19,11 +25,24 @@ from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neuron
 from neurocl.plasticity.lateral_rules import HebbianRule as HebbianRule
 from neurocl.plasticity.lateral_rules import LateralRule as LateralRule
 from neurocl.plasticity.lateral_rules import SimilarityMatching as SimilarityMatching
+from neurocl.plasticity.saturating_step import HISTORIES as HISTORIES
+from neurocl.plasticity.saturating_step import HistoryKind as HistoryKind
+from neurocl.plasticity.saturating_step import Saturation as Saturation
+from neurocl.plasticity.saturating_step import saturating_step as saturating_step
+from neurocl.plasticity.stdp import STDP as STDP
+from neurocl.plasticity.stdp import stdp_drive as stdp_drive
 
 __all__ = [
+    "CLASSP",
     "FISHER_KINDS",
+    "GATES",
+    "HISTORIES",
+    "STDP",
+    "DriveGate",
     "FisherKind",
+    "GateKind",
     "HebbianRule",
+    "HistoryKind",
     "LateralCircuit",
     "LateralCircuits",
     "LateralNeurons",
@@ -31,13 +50,18 @@ __all__ = [
     "LayerReport",
     "LinearNeurons",
     "OnlineEWC",
+    "Saturation",
     "SettlingSpikes",
     "SimilarityMatching",
     "SpikeRates",
+    "ThreeFactors",
     "anti_hebbian_step",
     "attach_lateral",
     "fisher_diagonal",
     "hebbian_coupling",
     "lateral_neurons",
     "oja_step",
+    "saturating_step",
+    "stdp_drive",
+    "three_factor_drive",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -53,6 +54,32 @@ class OnlineEWC:
                 old = parameter[: len(anchor)] if anchor.ndim else parameter
                 total = total + (self._importance[name] * (old - anchor).square()).sum()
         return 0.5 * self.strength * total
+
+    @torch.no_grad()
+    def pull(self, network: nn.Module, *, step_size: float) -> None:
+        r"""Take one implicit step down the penalty: :math:`\theta \leftarrow (\theta + c F \theta^*) / (1 + c F)`.
+
+        c is ``step_size`` times the strength. Stable for every c, and apart from the optimiser, whose thresholds,
+        histories and moments never see the penalty.
+
+        Args:
+            network: Changed in place.
+            step_size: Usually the learning rate of the loss.
+
+        Raises:
+            BadInput: If ``step_size`` is negative.
+
+        Source:
+            Parikh & Boyd 2014, Proximal algorithms, for the step; decoupled as in AdamW (Loshchilov & Hutter 2019).
+        """
+        c = check_number("step_size", step_size, at_least=0) * self.strength
+        if not self._anchor or not c:
+            return
+        for name, parameter in network.named_parameters():
+            if name in self._anchor:
+                anchor, hold = self._anchor[name], c * self._importance[name]
+                old = parameter[: len(anchor)] if anchor.ndim else parameter
+                old.add_((anchor - old) * (hold / (1 + hold)))
 
     def consolidate(self, network: nn.Module, importance: Mapping[str, Tensor]) -> None:
         """Add the importance of the task just learnt, and anchor the present weights."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, files, metrics, plots
+from neurocl.run import checkpoint, files, metrics, plasticity_plots, plots
 from neurocl.run.loop import History
 
 IDENTITY = ("model", "model_digest", "coding", "config", "stream", "setting", "stream_digest", "seed", "device")
@@ -138,7 +138,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Leave no trace of a run that would only come to the same end again; a finished one loses its checkpoints."""
-        names = () if self.finished.exists() else ("config.json", *TABLES, *plots.OF_A_RUN)
+        names = () if self.finished.exists() else ("config.json", *TABLES, *plots.OF_A_RUN, plasticity_plots.NAME)
         for path in [*self.checkpoints.glob("task-*"), *(self.path / name for name in names)]:
             files.remove(path)
         files.remove_empty([self.checkpoints])
@@ -156,11 +156,13 @@ class RunFolder:
         """Write what can be made from ``results.json`` alone: the accuracy table and the plots."""
         files.write_text(self.path / "accuracy.csv", accuracy_table(results["accuracy"]))
         plots.save_run(self.path, [results])
+        plasticity_plots.save_run(self.path, results)
 
     def restore(self) -> None:
         """Look whether a finished run is whole, and write again what can be made from its results, if it is gone."""
         _, results = read_run(self.path)
-        if not all((self.path / name).exists() for name in ("accuracy.csv", *plots.OF_A_RUN)):
+        names = ["accuracy.csv", *plots.OF_A_RUN, *[plasticity_plots.NAME] * bool(plasticity_plots.updates_of(results))]
+        if not all((self.path / name).exists() for name in names):
             self.write_shown(results)
 
 

@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from neurocl.kernels import event_linear, lif_sequence, lif_step, run_steps
 from neurocl.networks import MLP, Direct, Readout
+from neurocl.plasticity import CLASSP
 from neurocl.primitives.surrogates import ATan
 from neurocl.primitives.tasks import TaskShape
+from neurocl.run.bench.rounds import ratios, timed_rounds
 
 STEPS, BATCH, WIDTH = 32, 128, 400
 RULE = {"keep": 0.9, "surrogate": ATan()}
@@ -61,3 +63,32 @@ def test_training_step_of_the_fully_connected_network(benchmark):
         optimiser.step()
 
     benchmark(step)
+
+
+OPTIMISERS = {
+    "adagrad foreach": lambda some: torch.optim.Adagrad(some, foreach=True),
+    "classp": CLASSP,
+    "classp foreach": lambda some: CLASSP(some, foreach=True),
+    "classp quantile": lambda some: CLASSP(some, gate="quantile", threshold=0.3),
+}
+
+
+def ten_million() -> list[torch.Tensor]:
+    some = [torch.randn(shape).requires_grad_() for shape in [(2500, 1500), (1500, 2500), (2500, 1000), (1000,)]]
+    for parameter in some:
+        parameter.grad = torch.randn_like(parameter)
+    return some
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_optimiser_step_on_ten_million_weights(benchmark, optimiser):
+    benchmark(OPTIMISERS[optimiser](ten_million()).step)
+
+
+@pytest.mark.slow
+def test_a_classp_step_takes_at_most_a_quarter_more_than_adagrads():
+    """Interleaved in one process, processor time, medians."""
+    steps = {name: OPTIMISERS[name](ten_million()).step for name in ("adagrad foreach", "classp")}
+    seconds = timed_rounds(steps, 9, lambda _: None)
+    found = ratios(seconds["classp"], seconds["adagrad foreach"])
+    assert found["ratio"] < 1.25, found

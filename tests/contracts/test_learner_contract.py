@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
     "joint": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ewc": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "replay": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
+    "classp": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ncm": {"features": 40, "time_steps": 3, "batch_size": 8},
     "ridge": {"features": 40, "time_steps": 3, "batch_size": 8},
     "hlop": {"hidden": (10,), "time_steps": 6, "threshold": 0.05, "batch_size": 8},
@@ -37,6 +38,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "replay, by task": ("replay", {"weighting": "by-task", "memory": "per-task-class", "memory_size": 3}),
     "hlop, Adam, through time": ("hlop", {"optimiser": "adam", "learning_rate": 0.01, "training": "surrogate"}),
     "hlop, online": ("hlop", {"training": "ottt", "rows": "fixed", "rows_first": (4, 2), "rows_later": (2,)}),
+    "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
+    "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
+    "classp, with EWC's pull": ("classp", {"strength": 100.0}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
 }
 CASES = [(name, coding, setting) for name in SMALL for coding in CODINGS for setting in SETTINGS]
@@ -232,7 +236,9 @@ def test_cost_counts_bytes_and_with_a_probe_operations(name, coding):
     cost = learner.cost()
     assert cost.parameter_bytes > 0
     assert (cost.memory_bytes > 0) == learner.abilities.replays
-    assert (cost.auxiliary_bytes > 0) == (name in {"ewc", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge"})
+    assert (cost.auxiliary_bytes > 0) == (
+        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge"}
+    )
     assert cost.multiply_accumulates_per_sample is None
     probed = learner.cost(stream.test(0).inputs)
     assert probed.multiply_accumulates_per_sample > 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, save_table, tabulate
 from neurocl.run.files import read_json
 from neurocl.run.shelf import load_model
 from neurocl.streams import known
@@ -67,3 +67,9 @@ def test_a_row_that_cannot_run_is_named_and_the_others_stand(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "no result" in shown
     assert "batch_size" in shown
+
+
+def test_tables_of_an_experiments_own_are_saved_beside_what_they_were_made_from(tmp_path):
+    save_table(tmp_path / "new", ["| a |", "|---|", "| 1 |"], [{"a": 1}])
+    assert (tmp_path / "new" / "table.md").read_text() == "| a |\n|---|\n| 1 |\n"
+    assert read_json(tmp_path / "new" / "table.json") == {"rows": [{"a": 1}]}

@@ -1,0 +1,106 @@
+"""Do reports tell which weights a task changed, whose were changed before, and how saturated they are?"""
+
+import pytest
+import torch
+from torch import nn
+
+from neurocl import streams
+from neurocl.learners import GradientLearner, Schedule, Updates, make_optimiser
+from neurocl.networks import MLP
+from neurocl.plasticity import CLASSP
+from neurocl.primitives.checks import BadInput
+from neurocl.run import plasticity_plots, plots
+from neurocl.run.files import read_json
+from neurocl.run.job import Job, execute
+from neurocl.run.loop import run
+
+TASK = streams.open("split-digits", seed=0).task(0)
+
+
+def change(updates: Updates, network: nn.Linear, rows: list[int]) -> dict:
+    updates.begin(TASK)
+    with torch.no_grad():
+        network.weight[rows] += 1
+    updates.end(TASK)
+    return updates.diagnostics()
+
+
+def test_shares_and_overlaps_are_those_of_the_changed_weights():
+    network = nn.Linear(5, 3, bias=False)  # 15 weights: no whole number of bytes
+    updates = Updates(network)
+    assert change(updates, network, [0, 1]) == {"share": 2 / 3, "share_by_parameter": {"weight": 2 / 3}, "overlap": []}
+    assert change(updates, network, [1, 2])["overlap"] == [pytest.approx(1 / 3)]
+    resumed = Updates(network)
+    resumed.load_state_dict(updates.state_dict())
+    last = change(resumed, network, [2])
+    assert last["share"] == pytest.approx(1 / 3)
+    assert last["overlap"] == [0.0, pytest.approx(1 / 2)]
+    nothing = change(resumed, network, [])
+    assert (nothing["share"], nothing["overlap"]) == (0.0, [0.0, 0.0, 0.0])
+
+
+def test_rows_that_a_head_gains_belong_to_no_earlier_task():
+    network = nn.Linear(4, 2, bias=False)
+    updates = Updates(network)
+    change(updates, network, [0, 1])
+    network.weight = nn.Parameter(torch.cat([network.weight.detach(), torch.zeros(2, 4)]))
+    assert change(updates, network, [0, 1, 2])["overlap"] == [pytest.approx(2 / 3)]
+
+
+def test_saturation_is_what_steps_are_divided_by():
+    network = nn.Linear(2, 2, bias=False)
+    updates = Updates(network)
+    rule = updates.watching(lambda some: CLASSP(some, power=2.0, epsilon=0.25, threshold=0.0, gate="absolute"))
+    optimiser = rule(network.parameters())
+    updates.begin(TASK)
+    network.weight.grad = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    optimiser.step()
+    updates.end(TASK)
+    found = updates.diagnostics()
+    assert found["fresh"] == 0.25
+    assert found["share"] == 0.75
+    assert found["saturation_deciles"][0] == 0.5
+    assert found["saturation_deciles"][-1] == pytest.approx(9.25**0.5)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adagrad", "classp"])
+def test_any_optimiser_can_be_reported_on(optimiser):
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": "10"})
+    network = MLP(stream.shape, hidden=(10,), coding="rate", head="expanding", seed=0)
+    updates = Updates(network)
+    learner = GradientLearner(
+        network, Schedule(batch_size=10), name="mine", fresh_optimiser=False,
+        optimiser=updates.watching(make_optimiser(optimiser, learning_rate=0.01)),
+        at_task_begin=[updates.begin], at_task_end=[updates.end], parts={"updates": updates},
+    )  # fmt: skip
+    found = run(learner, stream).diagnostics
+    assert len(found) == 5
+    assert [len(each["updates"]["overlap"]) for each in found] == [0, 1, 2, 3, 4]
+    assert all(0.1 < each["updates"]["share"] <= 1 for each in found)
+    assert ("saturation_deciles" in found[0]["updates"]) == (optimiser == "classp")
+
+
+def test_a_run_writes_the_report_and_draws_it_again_where_it_is_gone(tmp_path):
+    job = Job(
+        model="classp", coding="rate", stream="split-digits", out=str(tmp_path), resume=True,
+        settings=(("hidden", "20"), ("epochs", "1")),
+    )  # fmt: skip
+    folder = execute(job)
+    results = read_json(folder / "results.json")
+    assert len(results["diagnostics"]) == 5
+    assert 0 < results["diagnostics"][-1]["updates"]["share"] < 1
+    assert (folder / plasticity_plots.NAME).stat().st_size > 5000
+    (folder / plasticity_plots.NAME).unlink()
+    assert execute(job) == folder
+    assert (folder / plasticity_plots.NAME).exists()
+
+
+def test_runs_without_reports_get_no_plot(tmp_path):
+    plasticity_plots.save_run(tmp_path, {"diagnostics": [{}]})
+    assert not list(tmp_path.iterdir())
+    assert plasticity_plots.NAME not in plots.OF_A_RUN
+
+
+def test_classp_by_name_refuses_weight_decay():
+    with pytest.raises(BadInput, match="takes no weight decay"):
+        make_optimiser("classp", learning_rate=0.01, weight_decay=0.1)

@@ -1,0 +1,254 @@
+"""Does CLASSP behave as an optimiser must, and refuse what it cannot use without touching anything?"""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from neurocl.plasticity import CLASSP, DriveGate
+from neurocl.primitives.checks import BadInput
+
+X, Y = (torch.randn(32, n, generator=torch.Generator().manual_seed(n)) for n in (6, 2))
+
+
+def net(dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)).to(dtype)
+
+
+def backward(network: nn.Module) -> torch.Tensor:
+    network.zero_grad()
+    loss = (network(X.to(next(network.parameters()).dtype)) - Y).square().mean()
+    loss.backward()
+    return loss.detach()
+
+
+def trained(network: nn.Module, optimiser: torch.optim.Optimizer, steps: int) -> list[torch.Tensor]:
+    for _ in range(steps):
+        backward(network)
+        optimiser.step()
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def test_it_learns_and_moves_only_what_passed_the_gate():
+    network = net()
+    optimiser = CLASSP(network.parameters(), gate="quantile", threshold=0.3)
+    before, first = [p.detach().clone() for p in network.parameters()], float(backward(network))
+    share = optimiser.fraction_updated()
+    optimiser.step()
+    changed = sum(int((a != b).sum()) for a, b in zip(before, network.parameters(), strict=True))
+    assert changed == round(share * sum(p.numel() for p in network.parameters()))
+    assert 0.3 <= share < 0.4  # shares are rounded up, tensor by tensor
+    trained(network, optimiser, 200)
+    assert float(backward(network)) < 0.8 * first
+
+
+def test_groups_have_options_of_their_own():
+    a, b = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    optimiser = CLASSP(
+        [{"params": [a]}, {"params": [b], "lr": 0.5, "power": 1.0, "threshold": 9.0, "epsilon": 1.0}],
+        lr=0.1, threshold=0.0, gate="absolute",
+    )  # fmt: skip
+    a.grad = b.grad = torch.tensor([2.0, 4.0])
+    optimiser.step()
+    assert torch.allclose(a, torch.tensor([-0.1, -0.1]))
+    assert torch.allclose(b, torch.tensor([0.0, -0.5 * 4 / 5]))
+
+
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"history": "decaying", "gate": "winners"}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_state_survives_saving_and_loading_bit_for_bit(options, dtype, tmp_path):
+    whole, resumed = net(dtype), net(dtype)
+    optimiser = CLASSP(whole.named_parameters(), plain_steps=5, **options)
+    optimiser.freeze(whole[0].weight, torch.rand(8, 6) > 0.5)
+    trained(whole, optimiser, 4)
+    torch.save({"net": whole.state_dict(), "optimiser": optimiser.state_dict()}, tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    resumed.load_state_dict(state["net"])
+    other = CLASSP(resumed.named_parameters(), lr=0.3, **options)
+    other.load_state_dict(state["optimiser"])
+    for a, b in zip(trained(whole, optimiser, 4), trained(resumed, other, 4), strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(optimiser.state[a]["history"], other.state[b]["history"])
+        assert other.state[b]["history"].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_memory_is_one_number_a_weight():
+    network = net()
+    optimiser = CLASSP(network.parameters())
+    trained(network, optimiser, 1)
+    kept = [v for state in optimiser.state_dict()["state"].values() for v in state.values() if torch.is_tensor(v)]
+    assert sum(v.numel() for v in kept) == sum(p.numel() for p in network.parameters())
+
+
+def test_closures_schedules_and_climbing_work_as_with_torchs_own():
+    network = net()
+    optimiser = CLASSP(network.parameters(), lr=0.02)
+    schedule = torch.optim.lr_scheduler.StepLR(optimiser, step_size=1, gamma=0.5)
+    losses = [float(optimiser.step(lambda: backward(network))) for _ in range(3)]
+    assert losses[-1] < losses[0]
+    schedule.step()
+    assert optimiser.param_groups[0]["lr"] == 0.01
+    before = [p.detach().clone() for p in network.parameters()]
+    backward(network)
+    optimiser.param_groups[0]["lr"] = 0.0
+    optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+    climbing = net()
+    loss = float(backward(climbing))
+    trained(climbing, CLASSP(climbing.parameters(), maximize=True), 5)
+    assert float(backward(climbing)) > loss
+
+
+@pytest.mark.parametrize("options", [{}, {"foreach": True}])
+def test_gradient_scaling_unscales_and_leaves_out_steps_that_overflowed(options):
+    plain, scaled = net(), net()
+    reference, optimiser = CLASSP(plain.parameters(), **options), CLASSP(scaled.parameters(), **options)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for place in range(4):
+        backward(plain)
+        reference.step()
+        scaled.zero_grad()
+        loss = (scaled(X) - Y).square().mean()
+        scaler.scale(loss).backward()
+        if place == 2:  # once more, with an overflow
+            keep = [p.grad.clone() for p in scaled.parameters()]
+            scaled[0].bias.grad[0] = math.inf
+            before = copy.deepcopy(scaled.state_dict())
+            scaler.step(optimiser)
+            scaler.update()
+            assert all(torch.equal(a, b) for a, b in zip(before.values(), scaled.state_dict().values(), strict=True))
+            for parameter, gradient in zip(scaled.parameters(), keep, strict=True):
+                parameter.grad = gradient / 2  # the scale was halved
+        scaler.step(optimiser)
+        scaler.update()
+    for a, b in zip(plain.parameters(), scaled.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert scaler.get_scale() == 2.0**9
+
+
+def test_halves_are_summed_in_full_precision():
+    weight = torch.zeros(3, dtype=torch.bfloat16, requires_grad=True)
+    optimiser = CLASSP([weight], power=1.0, threshold=0.0, gate="absolute")
+    for _ in range(600):  # a sum in bfloat16 stands still at 256 times its increment
+        weight.grad = torch.ones_like(weight)
+        optimiser.step()
+    assert optimiser.state[weight]["history"].tolist() == [600.0] * 3
+
+
+def test_other_layouts_of_memory_give_the_same():
+    for options in ({}, {"foreach": True}, {"gate": "winners", "threshold": 0.4}):
+        plain = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+        laid = plain.clone().to(memory_format=torch.channels_last)
+        weights = [plain.requires_grad_(), laid.requires_grad_()]
+        for weight in weights:
+            optimiser = CLASSP([weight], **options)
+            for seed in range(3):
+                weight.grad = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
+                optimiser.step()
+        torch.testing.assert_close(plain, laid)
+
+
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"foreach": False, "fused": False}, {"history": "all"}])
+@pytest.mark.parametrize("gate", ["relative", "winners"])
+def test_frozen_weights_neither_move_nor_gather_history_nor_weigh_in_the_gate(gate, options):
+    network = net()
+    optimiser = CLASSP(network.parameters(), gate=gate, threshold=0.3, **options)
+    mask = torch.rand(8, 6, generator=torch.Generator().manual_seed(0)) > 0.5
+    before = network[0].weight.detach().clone()
+    optimiser.freeze(network[0].weight, mask)
+    trained(network, optimiser, 5)
+    history = optimiser.state[network[0].weight]["history"]
+    assert torch.equal(network[0].weight[mask], before[mask])
+    assert (history[mask] == 0).all()
+    assert (history[~mask] > 0).sum() > 10
+    network[0].weight.grad = torch.where(mask, 1e6, network[0].weight.grad)  # would hide all others
+    others = optimiser.fraction_updated()
+    network[0].weight.grad = torch.where(mask, 0.0, network[0].weight.grad)
+    assert others == optimiser.fraction_updated() > 0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"gate": "quantile", "threshold": 0.5}])
+def test_gradients_that_are_not_finite_are_named_and_nothing_changes(bad, options):
+    network = net()
+    optimiser = CLASSP(network.named_parameters(), **options)
+    trained(network, optimiser, 2)
+    state = copy.deepcopy([network.state_dict(), optimiser.state_dict()["state"]])
+    backward(network)
+    network[2].weight.grad[1, 3] = bad
+    with pytest.raises(BadInput, match=r"the gradient of 2\.weight must be finite; 1 of 16 values"):
+        optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(state[0].values(), network.state_dict().values(), strict=True))
+    for place, kept in state[1].items():
+        assert torch.equal(kept["history"], optimiser.state_dict()["state"][place]["history"])
+        assert kept["step"] == optimiser.state_dict()["state"][place]["step"]
+    unnamed = CLASSP(network.parameters())
+    with pytest.raises(BadInput, match=r"parameter 2 of group 0, shape \[2, 8\]"):
+        unnamed.step()
+
+
+def test_finite_gradients_whose_sum_overflows_are_no_mistake():
+    weight = torch.zeros(4, requires_grad=True)
+    weight.grad = torch.full((4,), 3e38)
+    CLASSP([weight], power=1.0, lr=0.1).step()
+    assert torch.allclose(weight, torch.full((4,), -0.1))
+
+
+def test_sparse_gradients_are_refused_by_name():
+    table = nn.Embedding(5, 3, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+    before = table.weight.detach().clone()
+    with pytest.raises(BadInput, match=r"gradient of weight is sparse.*sparse=False"):
+        CLASSP(table.named_parameters()).step()
+    assert torch.equal(table.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"lr": -0.1}, "lr must be"),
+        ({"lr": math.nan}, "lr must be"),
+        ({"power": 0.0}, "power must be"),
+        ({"power": math.inf}, "power must be"),
+        ({"threshold": -1.0}, "threshold must be"),
+        ({"threshold_depression": math.nan}, "threshold_depression must be"),
+        ({"epsilon": -1e-9}, "epsilon must be"),
+        ({"keep": 1.5}, "keep must be"),
+        ({"plain_steps": -1}, "plain_steps must be"),
+        ({"gate": "quantile", "threshold": 1.0}, "share of synapses, must be"),
+        ({"gate": "winners", "threshold": 0.0}, "share of synapses, must be"),
+        ({"gate": "relativ"}, "did you mean 'relative'"),
+        ({"history": "none"}, "no history named 'none'"),
+        ({"foreach": True, "fused": True}, "cannot both be True"),
+    ],
+)
+@pytest.mark.usefixtures("as_installed")
+def test_bad_options_are_refused_by_name_in_groups_too(options, words):
+    with pytest.raises(BadInput, match=words):
+        CLASSP(net().parameters(), **options)
+    if "foreach" not in options:
+        good = CLASSP(net().parameters())
+        with pytest.raises(BadInput, match=words):
+            good.add_param_group({"params": [torch.zeros(2, requires_grad=True)], **options})
+        assert len(good.param_groups) == 1
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_nothing_to_learn_is_refused():
+    with pytest.raises(BadInput, match="at least one parameter"):
+        CLASSP([])
+    with pytest.raises(BadInput, match=r"real floating-point numbers.*complex64"):
+        CLASSP([torch.zeros(2, dtype=torch.complex64, requires_grad=True)])
+    weight = torch.zeros(2, requires_grad=True)
+    with pytest.raises(BadInput, match="no parameter has a gradient"):
+        CLASSP([weight]).fraction_updated()
+    with pytest.raises(BadInput, match="mask must be boolean"):
+        CLASSP([weight]).freeze(weight, torch.ones(2))
+    with pytest.raises(BadInput, match="a parameter that this optimiser learns"):
+        CLASSP([weight]).freeze(torch.zeros(2), torch.ones(2, dtype=torch.bool))
+    with pytest.raises(BadInput, match="no gate named"):
+        DriveGate(kind="soft")
