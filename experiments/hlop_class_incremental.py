@@ -14,6 +14,8 @@ from neurocl.cli.experiment import Claim, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/hlop_class_incremental"
+# chosen on held-out training images of MNIST: 1,600 units beside one another, and finer spikes
+ONE_LAYER = {"rate": {"hidden": (1600,)}, "spiking": {"hidden": (1600,), "threshold": 0.05}}
 EQUAL_BYTES = {"features": 1650, "time_steps": 16}
 
 CLAIMS = [
@@ -23,6 +25,7 @@ CLAIMS = [
     for label, model, stated, settings in (
         ("protected, 99 %", "hlop", "above random", {}),
         ("protected, 95 %", "hlop", "above random", {"share": 0.95}),
+        ("protected, 99 %, one layer", "hlop", "above random", ONE_LAYER[coding]),
         ("no circuits", "hlop", "", {"rows": "none"}),
         ("random", "ridge", "", EQUAL_BYTES),
     )
