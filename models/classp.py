@@ -22,6 +22,7 @@ from neurocl.learners import EWC, Abilities, GradientLearner, LossMask, Schedule
 from neurocl.networks import MLP, Direct
 from neurocl.neurons import LIF
 from neurocl.plasticity import CLASSP, GateKind, HistoryKind, OnlineEWC
+from neurocl.primitives.checks import check_number
 from neurocl.primitives.surrogates import ATan
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -70,6 +71,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         head="multi" if task_shape.setting == "task-incremental" else config.head,
         seed=seed,
     )
+    check_number("learning_rate", config.learning_rate, above=0)
     updates = Updates(network)
     ewc = EWC(
         network,
