@@ -6,8 +6,8 @@ SGD with momentum 0.9 and a rate of 0.1 in the first task and 0.01 later, anneal
 Stated: average accuracy / backward transfer; for no circuits the transfer alone. Sets not at hand are left out.
 Reduced here, by the constants below, to what two CPU cores can run; compare rows with one another.
 The published numbers of rows add up to more than a layer's dimensions in 17 of 20 layers, where nothing could be learnt
-any more; our circuits refuse that, and all rows here follow the activity. Every task, the first too, begins with a
-learning rate of 0.01.
+any more; our circuits refuse that, and all rows here follow the activity. Every task, not the first alone, begins with
+a learning rate of 0.1: with 0.01 nothing is learnt in so few steps (held-out MNIST images: 10 % after one task).
 
 Run: python experiments/xiao2024_five_datasets.py   (half an hour of one core)
 """
@@ -19,7 +19,7 @@ from neurocl.streams import known
 
 SEEDS = (2022,)
 OUT = "results/experiments/xiao2024_five_datasets"
-EPOCHS = 4  # published: 100
+EPOCHS = 10  # published: 100
 BATCH_SIZE = 16  # published: 64; smaller ones make more steps of few images
 TIME_STEPS = 3  # published: 20
 TRAIN_PER_CLASS = 32  # published: all, 5,000 or more
@@ -31,7 +31,7 @@ TASKS = tuple(name for name in FIVE if name in PRESENT)
 SETTING = {
     "network": "resnet",
     "optimiser": "momentum",
-    "learning_rate": 0.01,
+    "learning_rate": 0.1,
     "anneal": "cosine",
     "batch_size": BATCH_SIZE,
     "hebbian_rate_first": 0.01,  # convolutions have one rate
