@@ -146,8 +146,8 @@ class LateralCircuit(nn.Module):
         return torch.addmm(flat, answer, self.old, alpha=-1).view_as(rows)
 
     def answer_of(self, source: Float[Tensor, "sample pre"]) -> Float[Tensor, "sample row"]:
-        """Return what the new rows answer."""
-        return self.neurons.respond(source @ self.new.T, self.new)
+        """Return what the new rows answer to what reaches them, before feedback."""
+        return self.neurons.feedforward(source @ self.new.T)
 
     def hebbian_update(self, rows: Float[Tensor, "sample pre"]) -> None:
         r"""Let the new rows learn from activity, by the rule, from what the old rows leave over.

@@ -30,6 +30,14 @@ class LateralNeurons(Protocol):
         """Return the answer to ``drive``, which arrived over ``weights``."""
         ...
 
+    def feedforward(self, drive: Float[Tensor, "sample row"]) -> Float[Tensor, "sample row"]:
+        """Return the answer before feedback arrives, which Hebbian learning goes by.
+
+        What is said after settling leaves a residual outside the span of the rows, from which Oja's rule could not tell
+        how long its rows are: they would grow without bound.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class LinearNeurons:
@@ -40,6 +48,10 @@ class LinearNeurons:
     def respond(
         self, drive: Float[Tensor, "sample row"], weights: Float[Tensor, "row pre"]
     ) -> Float[Tensor, "sample row"]:
+        """Return ``drive``."""
+        return drive
+
+    def feedforward(self, drive: Float[Tensor, "sample row"]) -> Float[Tensor, "sample row"]:
         """Return ``drive``."""
         return drive
 
@@ -61,6 +73,10 @@ class _SignedSpikes:
         """What one spike stands for."""
         return self.scale / self.steps
 
+    def feedforward(self, drive: Float[Tensor, "sample row"]) -> Float[Tensor, "sample row"]:
+        """Return the drive in whole spikes."""
+        return drive.clamp(-self.scale, self.scale).div_(self.quantum).round_().mul_(self.quantum)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpikeRates(_SignedSpikes):
@@ -81,7 +97,7 @@ class SpikeRates(_SignedSpikes):
         self, drive: Float[Tensor, "sample row"], weights: Float[Tensor, "row pre"]
     ) -> Float[Tensor, "sample row"]:
         """Return the quantised drive."""
-        return drive.clamp(-self.scale, self.scale).div_(self.quantum).round_().mul_(self.quantum)
+        return self.feedforward(drive)
 
 
 @dataclass(frozen=True, kw_only=True)

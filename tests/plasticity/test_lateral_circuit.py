@@ -212,3 +212,12 @@ def test_silent_input_leaves_finite_rows():
         circuit.consolidate()
         assert torch.isfinite(circuit.old).all()
         assert circuit.captured == 0.0
+
+
+@pytest.mark.parametrize("neurons", [SpikeRates(scale=8.0, steps=32), SettlingSpikes(scale=8.0, steps=32)])
+def test_rows_keep_their_length_under_the_published_rule_whatever_answers(neurons):
+    circuit = LateralCircuit(30, seed=4, neurons=neurons, **PUBLISHED).double()
+    circuit.grow(10)
+    for seed in range(300):
+        circuit.hebbian_update(activity(seed=seed))
+    assert float((circuit.new.norm(dim=1) - 1).abs().max()) < 0.3
