@@ -219,5 +219,5 @@ def test_rows_keep_their_length_under_the_published_rule_whatever_answers(neuron
     circuit = LateralCircuit(30, seed=4, neurons=neurons, **PUBLISHED).double()
     circuit.grow(10)
     for seed in range(300):
-        circuit.hebbian_update(activity(seed=seed))
+        circuit.hebbian_update(3 * activity(seed=seed))
     assert float((circuit.new.norm(dim=1) - 1).abs().max()) < 0.3
