@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from neurocl import streams
+from neurocl.cli.experiment import save_table
 from neurocl.plasticity import HebbianRule, LateralCircuit, LateralRule, SimilarityMatching
 from neurocl.plasticity.subspaces import orthonormal_rows
-from neurocl.run.files import make_folder, write_json, write_text
 
 SEEDS = range(3)
 CLAIMS = ()  # what is measured is no table of runs
@@ -74,9 +74,7 @@ def main() -> int:
     for name, found in missed.items():
         cells = [f"{statistics.fmean(c):.2f} ± {statistics.stdev(c):.2f}" for c in zip(*found, strict=True)]
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {times[name]:.2f} |")
-    make_folder(OUT)
-    write_text(OUT / "table.md", "\n".join([*lines, ""]))
-    write_json(OUT / "table.json", {"samples": SAMPLES, "missed": missed, "ms": times})
+    save_table(OUT, lines, {"samples": SAMPLES, "missed": missed, "ms": times})
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
     for name, found in missed.items():

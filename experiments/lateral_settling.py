@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from neurocl import streams
+from neurocl.cli.experiment import save_table
 from neurocl.plasticity import HebbianRule, LateralCircuit, lateral_neurons
-from neurocl.run.files import make_folder, write_json, write_text
 from neurocl.run.loop import run
 from neurocl.run.shelf import load_model
 
@@ -97,7 +97,6 @@ def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], pat
 
 def main() -> int:
     """Run, print and save."""
-    make_folder(OUT)
     found = [projection_errors(seed) for seed in SEEDS]
     errors = {name: torch.tensor([errors[name] for errors in found]).mean(0).tolist() for name in found[0]}
     kept = {"linear": [[accuracy(s) for s in SEEDS]], "none": [[accuracy(s, rows="none") for s in SEEDS]]}
@@ -109,8 +108,7 @@ def main() -> int:
     for name, rows in kept.items():
         cells = [f"{100 * statistics.fmean(row):.1f} ± {100 * statistics.stdev(row):.1f}" for row in rows]
         lines.append(f"| accuracy, {name} | " + " | ".join(cells) + " |" * (1 + len(STEPS) - len(cells)))
-    write_text(OUT / "table.md", "\n".join([*lines, ""]))
-    write_json(OUT / "table.json", {"steps": STEPS, "errors": errors, "accuracy": kept})
+    save_table(OUT, lines, {"steps": STEPS, "errors": errors, "accuracy": kept})
     plot(errors, kept, OUT / "lateral_settling.png")
     Console(width=120, highlight=False).print("\n".join(lines), markup=False)
     return 0

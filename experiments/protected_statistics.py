@@ -17,8 +17,8 @@ import torch
 from rich.console import Console
 
 from neurocl import streams
+from neurocl.cli.experiment import save_table
 from neurocl.learners import ProtectedReadout
-from neurocl.run.files import make_folder, write_json, write_text
 from neurocl.run.loop import scheduled
 from neurocl.run.shelf import load_model
 
@@ -59,9 +59,7 @@ def main() -> int:
             runs = found[f"{name}, {coding}"] = [drift_and_accuracy(coding, seed, settings) for seed in SEEDS]
             cells = [f"{statistics.fmean(r):.3f} ± {statistics.stdev(r):.3f}" for r in zip(*runs, strict=True)]
             lines.append(f"| {name} | {coding} | " + " | ".join(cells) + " |")
-    make_folder(OUT)
-    write_text(OUT / "table.md", "\n".join([*lines, ""]))
-    write_json(OUT / "table.json", found)
+    save_table(OUT, lines, found)
     Console(width=120, highlight=False).print("\n".join(lines), markup=False)
     return 0
 

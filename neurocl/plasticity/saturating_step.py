@@ -17,9 +17,7 @@ from neurocl.primitives.checks import check_name, check_number
 
 HistoryKind = Literal["gated", "all", "decaying"]
 HISTORIES: tuple[str, ...] = get_args(HistoryKind)
-CHUNK = (
-    2**17
-)  # synapses at a time and thread: two scratch buffers of 512 kB stay in the cache; measured, see the ledger
+CHUNK = 2**17  # synapses at a time and thread: two scratch buffers of 512 kB stay in the cache; see the ledger
 
 
 @dataclass(frozen=True, kw_only=True)
