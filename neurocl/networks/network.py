@@ -94,16 +94,27 @@ class Network(nn.Module):
         """
         return self.readout.features(self._hidden(inputs))
 
-    def hidden_features(self, inputs: Tensor) -> Float[Tensor, "batch feature"]:
-        """Return every hidden layer's activity, averaged over time by the readout's weights, one after another.
+    def hidden_features(self, inputs: Tensor, *, last: int = 0) -> Float[Tensor, "batch feature"]:
+        """Return hidden layers' activity, averaged over time by the readout's weights, one layer after another.
 
         In evaluation mode and without gradients; layers of maps are flattened.
+
+        Args:
+            inputs: Samples, as for a call.
+            last: Number of layers, counted from the head, whose activity is returned; 0 means all.
+
+        Raises:
+            ValueError: If ``last`` is negative or above the number of hidden layers.
         """
         with torch.no_grad(), evaluating(self):
             signal, found = self.encoding.signal(self._checked(inputs)), []
-            for layer in self._hidden_layers():
+            layers = self._hidden_layers()
+            if not 0 <= last <= len(layers):
+                raise ValueError(f"last must lie between 0 (all) and {len(layers)}, the hidden layers; got {last}")
+            for depth, layer in enumerate(layers):
                 signal = layer(signal)
-                found.append(self.readout.features(signal))
+                if not last or depth >= len(layers) - last:
+                    found.append(self.readout.features(signal))
             return torch.cat(found, dim=1)
 
     def activity(self, inputs: Tensor) -> list[LayerActivity]:
