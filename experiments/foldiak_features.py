@@ -1,12 +1,12 @@
 """A circuit of learnt lateral inhibition and homeostatic thresholds lifts patch features above random patches.
 
 CIFAR-10 subset, MNIST and Fashion-MNIST with 1,000 training images a class, five tasks of two classes, and the
-CIFAR-100 subset, ten tasks of ten classes; class-incremental, one pass, no replay; 400 filters, 3,601 features each. The bar: random whitened patches on the same
-images, seeds and bytes. The circuit learns from the first task's patches alone; its numbers were chosen on held-out
-training images of the CIFAR-10 subset. Controls there: without lateral synapses, and without these and Oja's rule,
-thresholds homeostatic in all.
+CIFAR-100 subset, ten tasks of ten classes; class-incremental, one pass, no replay; 400 filters, 3,601 features each.
+The bar: random whitened patches on the same images, seeds and bytes. The circuit learns from the first task's patches
+alone; its numbers were chosen on held-out training images of the CIFAR-10 subset. Controls there: without lateral
+synapses, and without these and Oja's rule, thresholds homeostatic in all.
 
-Run: python experiments/foldiak_features.py   (an hour of one core)
+Run: python experiments/foldiak_features.py   (several hours of one core)
 """
 
 import sys

@@ -1,11 +1,11 @@
 """Replay-free, class-incremental: features learnt under lateral circuits, against fixed random ones of equal bytes.
 
 Five tasks of two classes, whole training sets, one pass of SGD on the task's two classes alone; a recursive ridge
-readout of both hidden layers (1,600 rates) answers for all ten. `no circuits`: the same without protection: statistics
-of old classes go stale. `random`: ridge on as many fixed random features as the same bytes hold (statistics of 1,601
-features are most of them). The bar is `random`. Convolutions: the paper's network for CIFAR-100 with readout of its last
-4,096 rates on the CIFAR subsets, learning and at a rate of 1e-9, which leaves it as random as it began; the
-bar is whitened patches of the first task, 4,123 features, as many bytes.
+readout of both hidden layers (1,600 rates) answers for all ten. `no circuits`: the same without protection:
+statistics of old classes go stale. `random`: ridge on as many fixed random features as the same bytes hold
+(statistics of 1,601 features are most of them). The bar is `random`. Convolutions: the paper's network for CIFAR-100
+with readout of its last 4,096 rates on the CIFAR subsets, learning and at a rate of 1e-9, which leaves it as random
+as it began; the bar is whitened patches of the first task, 4,123 features, as many bytes.
 
 Run: python experiments/hlop_class_incremental.py   (two hours of one core)
 """
