@@ -1,8 +1,10 @@
-"""What is kept of the past: raw samples, prototypes, sufficient statistics. Blind to plasticity.
+"""What is kept of the past: raw samples, hidden activity, prototypes, sufficient statistics. Blind to plasticity.
 
 Every memory has ``state_dict()``, ``load_state_dict()`` and counts its ``bytes``.
 """
 
+from neurocl.memory.activation_replay import ActivationReplay as ActivationReplay
+from neurocl.memory.activation_replay import Reactivated as Reactivated
 from neurocl.memory.class_means import ClassMeans as ClassMeans
 from neurocl.memory.lots import lots as lots
 from neurocl.memory.raw_replay import POLICIES as POLICIES
@@ -11,4 +13,14 @@ from neurocl.memory.raw_replay import RawReplay as RawReplay
 from neurocl.memory.raw_replay import Replayed as Replayed
 from neurocl.memory.recursive_ridge import RecursiveRidge as RecursiveRidge
 
-__all__ = ["POLICIES", "ClassMeans", "Policy", "RawReplay", "RecursiveRidge", "Replayed", "lots"]
+__all__ = [
+    "POLICIES",
+    "ActivationReplay",
+    "ClassMeans",
+    "Policy",
+    "RawReplay",
+    "Reactivated",
+    "RecursiveRidge",
+    "Replayed",
+    "lots",
+]

@@ -28,7 +28,13 @@ class OnlineState(NamedTuple):
 
 
 class HiddenLayer(nn.Module):
-    """Contract of a layer: ``layer(signal) -> signal``, and the activity of its synapses for those who ask."""
+    """Contract of a layer: ``layer(signal) -> signal``, and the activity of its synapses for those who ask.
+
+    Attributes:
+        adds_current: Whether the layer adds the current of the one before, which its output does not tell.
+    """
+
+    adds_current: bool = False
 
     def forward(self, signal: Signal) -> Signal:
         """Return the layer's output signal."""
@@ -207,12 +213,16 @@ def pooled(signal: Signal, pool: Pool | None, neuron: Neuron) -> Signal:
     values = pool(signal.values.flatten(0, 1)).unflatten(0, signal.values.shape[:2])
     if signal.spikes_per_unit is None or isinstance(pool, nn.MaxPool2d):
         return replace(signal, values=values)
-    side = pool.kernel_size
-    area = side * side if isinstance(side, int) else side[0] * side[1]
-    signal = replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area)
+    signal = replace(signal, values=values, spikes_per_unit=signal.spikes_per_unit * area_of(pool))
     if signal.credit is None or signal.rate is None:
         return signal
     return replace(signal, credit=pool(signal.credit), rate=pool(signal.rate))
+
+
+def area_of(pool: nn.AvgPool2d) -> int:
+    """Return how many values one pooled value stands for."""
+    side = pool.kernel_size
+    return side * side if isinstance(side, int) else side[0] * side[1]
 
 
 def largest(signal: Signal, credit: Tensor, pool: nn.MaxPool2d, neuron: Neuron) -> Signal:

@@ -13,12 +13,14 @@ from neurocl.networks.encoding import Encoding, Poisson
 from neurocl.networks.heads import HEADS, Head
 from neurocl.networks.layers import HiddenLayer, OnlineState, kept
 from neurocl.networks.propagation import Feedback
+from neurocl.networks.reactivation import passing, place_of, sent_again
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
 from neurocl.networks.training import check_parts, moments
 from neurocl.neurons import Neuron
 from neurocl.primitives.checks import BadInput, check_finite, check_name
+from neurocl.primitives.modes import evaluating as evaluating
 from neurocl.primitives.tasks import Task, TaskShape
 
 ReadoutName = Literal["count", "membrane", "weighted-rate", "mean"]
@@ -72,6 +74,7 @@ class Network(nn.Module):
         ways = {} if feedback == "transpose" else {"feedback": feedback}
         self.head = make_head(features, num_classes=shape.num_classes, seed=seed, bias=bias, **ways)
         self._exact = False
+        self._units: dict[str | int, tuple[int, ...]] = {}  # shapes at cuts, once they were asked for
         self.register_load_state_dict_pre_hook(_freeze_before_loading)
 
     def forward(self, inputs: Tensor, task_id: int | None = None) -> Float[Tensor, "batch label"]:
@@ -116,6 +119,47 @@ class Network(nn.Module):
                 if not last or depth >= len(layers) - last:
                     found.append(self.readout.features(signal))
             return torch.cat(found, dim=1)
+
+    def activity_at(self, cut: str | int, inputs: Tensor) -> Float[Tensor, "time batch *unit"]:
+        """Return what passes a cut, in evaluation mode and without gradients; layers behind it do not run.
+
+        Args:
+            cut: ``"layers.1"``, the output of the second layer, or 1; ``"layers.1.neuron"``, the same before pooling.
+            inputs: Samples, as for a call.
+
+        Raises:
+            BadInput: If there is no such cut, more than its activity goes on from there, or the inputs do not fit.
+        """
+        layers = self._hidden_layers()
+        place, before_pooling = place_of(cut, layers)
+        with torch.no_grad(), evaluating(self):
+            signal = self.encoding.signal(self._checked(inputs))
+            for layer in layers[:place]:
+                signal = layer(signal)
+            return passing(layers[place], signal, before_pooling=before_pooling)
+
+    def forward_from(
+        self, cut: str | int, activity: Float[Tensor, "time batch *unit"], task_id: int | None = None
+    ) -> Float[Tensor, "batch label"]:
+        """Return scores as a call does, from activity at a cut; layers before it do not run.
+
+        Neurons behind the cut start from rest; time may be longer or shorter than inputs are.
+
+        Args:
+            cut: See :meth:`activity_at`.
+            activity: Spikes as 0 and 1, whatever they are worth, or rates.
+            task_id: As for a call.
+
+        Raises:
+            BadInput: If there is no such cut, or the activity does not fit it.
+        """
+        return self.readout(self._hidden_from(cut, activity), self.head, task_id)
+
+    def features_from(
+        self, cut: str | int, activity: Float[Tensor, "time batch *unit"]
+    ) -> Float[Tensor, "batch feature"]:
+        """Return :meth:`features` from activity at a cut; see :meth:`forward_from`."""
+        return self.readout.features(self._hidden_from(cut, activity))
 
     def activity(self, inputs: Tensor) -> list[LayerActivity]:
         """Return what every synapse does in evaluation mode, the head last; without gradients."""
@@ -216,9 +260,20 @@ class Network(nn.Module):
 
     def _hidden(self, inputs: Tensor) -> Signal:
         """Return the signal behind the last hidden layer."""
-        signal = self.encoding.signal(self._checked(inputs))
+        return self._through(self._hidden_layers(), self.encoding.signal(self._checked(inputs)))
+
+    def _hidden_from(self, cut: str | int, activity: Tensor) -> Signal:
+        """Return the signal behind the last hidden layer, from activity at a cut."""
+        layers = self._hidden_layers()
+        place, before_pooling = place_of(cut, layers)
+        self._check_activity(cut, activity)
+        signal = sent_again(layers[place], activity.to(self._dtype()), before_pooling=before_pooling)
+        return self._through(layers[place + 1 :], signal)
+
+    def _through(self, layers: Sequence[HiddenLayer], signal: Signal) -> Signal:
+        """Return the signal behind ``layers``."""
         by_rates = self.training_mode == "dsr" and torch.is_grad_enabled()
-        for layer in self._hidden_layers():
+        for layer in layers:
             signal = layer.by_rates(signal) if by_rates else layer(signal)
         return signal
 
@@ -265,6 +320,24 @@ class Network(nn.Module):
             check_finite("inputs", inputs)
         return inputs
 
+    def _check_activity(self, cut: str | int, activity: Tensor) -> None:
+        """Refuse activity that does not fit a cut; what fits is found out once, by a silent sample."""
+        if cut not in self._units:
+            steps = () if self.shape.time_steps is None else (self.shape.time_steps,)
+            sample = next(self.parameters()).new_zeros(*steps, 1, *self.shape.input_shape)
+            self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
+        units = self._units[cut]
+        if activity.ndim < 2 or tuple(activity.shape[2:]) != units or not activity.is_floating_point():
+            wanted = ", ".join(["T", "B", *map(str, units)])
+            raise BadInput(
+                f"activity must be floating-point [{wanted}] at {cut!r}; got {activity.dtype} {list(activity.shape)}: "
+                "give what activity_at() returns"
+            )
+        if activity.numel() == 0:
+            raise BadInput(f"activity must hold at least one step and one sample; got shape {list(activity.shape)}")
+        if activity.device.type == "cpu" or not self.training:
+            check_finite("activity", activity)
+
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
@@ -294,15 +367,3 @@ def _freeze_before_loading(network: nn.Module, state_dict: dict[str, Any], prefi
         network.freeze_normalisation()
     elif network.normalisation_frozen:
         state_dict[f"{prefix}frozen"] = torch.tensor(True)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put ``module`` into evaluation mode, and every part back into its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

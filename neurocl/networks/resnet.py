@@ -73,6 +73,7 @@ class ResidualLayer(HiddenLayer):
         self.normalise = normalise
         self.neuron = neuron
         self.pool = pool
+        self.adds_current = first is not None and shortcut is None
 
     def forward(self, signal: Signal) -> Signal:
         """Return the layer's output signal."""

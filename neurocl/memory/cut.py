@@ -1,0 +1,221 @@
+"""The cut: what passes a named module is recorded there, and injected there again.
+
+Three ways, the first that fits. A network that can start behind a layer says so (:class:`CutNetwork`). A plain
+``nn.Sequential`` is run child by child. Everything else runs whole under a forward hook: while recording, the hook
+collects the module's outputs, call after call; while replaying, the network runs on zeros up to the cut, in evaluation
+mode and without a graph, and the hook puts the t-th stored step in place of the module's t-th output.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from neurocl.memory.injection import Injection, tensor_in
+from neurocl.neurons.hidden import reset
+from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.modes import evaluating
+
+Run = Callable[..., Any]
+
+
+@runtime_checkable
+class CutNetwork(Protocol):
+    """Contract of a network that runs up to a layer, and from behind it; ours do."""
+
+    def activity_at(self, cut: str | int, inputs: Tensor) -> Tensor:
+        """Return ``[T, B, ...]``, what passes the cut, in evaluation mode and without gradients."""
+        ...
+
+    def forward_from(self, cut: str | int, activity: Tensor, task_id: int | None = None) -> Tensor:
+        """Return what the network makes of activity at the cut."""
+        ...
+
+
+class Cut:
+    """A named module of any network, and what was seen there.
+
+    Args:
+        name: The module's name, as in ``named_modules()``; the number of a layer for networks that know numbers.
+        run: How the network runs over inputs, ``run(network, inputs, ...)``, where ``network(inputs, ...)`` is one
+            step alone; ``None`` means the latter is all.
+
+    Attributes:
+        seen: What the last recording looked like, and a replay has to.
+    """
+
+    def __init__(self, name: str | int, run: Run | None = None) -> None:
+        if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+            raise BadInput(f"cut must be the name of a module, as named_modules() lists them; got {name!r}")
+        self.name, self.run = name, run
+        self.seen: dict[str, Any] = {}
+
+    def record(self, network: nn.Module, inputs: Tensor, *args: Any, **kw: Any) -> Tensor:
+        """Return what passes the cut; see :meth:`ActivationReplay.record`."""
+        check_module(network)
+        own = self._own_way(network)
+        if own is not None:
+            recorded = own.activity_at(self.name, inputs).detach()
+            self.seen = {"timed": True}
+            return recorded
+        self._target(network)
+        with at_rest(network), torch.no_grad(), evaluating(network):
+            chain = None if self.run or args or kw else split_chain(network, str(self.name))
+            if chain is not None:
+                passed = inputs
+                for module in chain[0]:
+                    passed = module(passed)
+                calls = [check_tensor(tensor_in(passed), self.name).detach().clone()]
+            else:
+                calls = self._collected(network, inputs, args, kw)
+        recorded = calls[0] if len(calls) == 1 else stacked(calls, self.name)
+        self.seen = {
+            "inputs": list(inputs.shape),
+            "dtype": str(inputs.dtype).removeprefix("torch."),
+            "calls": len(calls),
+            "activity": list(recorded.shape),
+            "timed": True if len(calls) > 1 else None,
+        }
+        return recorded
+
+    @property
+    def timed(self) -> bool | None:
+        """Whether what passes has a time axis; ``None`` where that is not known."""
+        return self.seen.get("timed")
+
+    def replay(self, network: nn.Module, activity: Tensor, *args: Any, sequence: bool | None, **kw: Any) -> Any:
+        """Return what the network makes of ``activity`` at the cut; see :meth:`ActivationReplay.replay`."""
+        check_module(network)
+        device = next((parameter.device for parameter in network.parameters()), activity.device)
+        activity = activity.to(device)
+        own = self._own_way(network)
+        if own is not None:
+            return own.forward_from(self.name, activity, *args, **kw)
+        target = self._target(network)
+        chain = None if self.run or args or kw else split_chain(network, str(self.name))
+        if chain is not None:
+            with at_rest(network):
+                passed = activity.clone()  # a module in place would write into the caller's
+                for module in chain[1]:
+                    passed = module(passed)
+                return passed
+        stand_in = self._stand_in(activity, sequence)
+        injection = Injection(network, target, str(self.name), activity)
+        with at_rest(network), injection:
+            result = self._running(network, stand_in, args, kw)
+            injection.check_complete()
+            return result
+
+    def _own_way(self, network: object) -> CutNetwork | None:
+        """Return the network if it can start behind a layer."""
+        return network if self.run is None and isinstance(network, CutNetwork) else None
+
+    def _collected(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> list[Tensor]:
+        """Return the module's outputs, call by call, of a whole pass."""
+        calls: list[Tensor] = []
+
+        def collect(_: nn.Module, __: Any, output: Any) -> None:
+            calls.append(check_tensor(tensor_in(output), self.name).detach().clone())  # clone: later work in place
+
+        hook = self._target(network).register_forward_hook(collect)
+        try:
+            self._running(network, inputs, args, kw)
+        finally:
+            hook.remove()
+        if not calls:
+            raise BadInput(
+                f"cut must run in the network's forward pass; {self.name!r} was never called as a module: "
+                "name one that is, or give run= the loop that calls it"
+            )
+        return calls
+
+    def _running(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
+        return network(inputs, *args, **kw) if self.run is None else self.run(network, inputs, *args, **kw)
+
+    def _target(self, network: nn.Module) -> nn.Module:
+        """Return the module at the cut."""
+        modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
+        return modules[check_name("cut", self.name, modules)]
+
+    def _stand_in(self, activity: Tensor, sequence: bool | None) -> Tensor:
+        """Return zeros in place of inputs for as many samples as ``activity`` has.
+
+        Raises:
+            BadInput: If nothing was recorded, or the activity differs in more than the number of samples.
+        """
+        if "inputs" not in self.seen:
+            raise BadInput(
+                f"replay at {self.name!r} must know what inputs look like, and nothing was recorded: call record first"
+            )
+        wanted, given, shape = self.seen["activity"], list(activity.shape), list(self.seen["inputs"])
+        known = self.timed if sequence is None else sequence
+        differ = [axis for axis in range(len(wanted)) if len(given) == len(wanted) and wanted[axis] != given[axis]]
+        axis = int(known) if known is not None else differ[0] if differ else 0
+        if len(given) != len(wanted) or differ not in ([], [axis]) or axis > 1:
+            found = ", ".join("B" if place == axis else str(size) for place, size in enumerate(wanted))
+            raise BadInput(f"activity must be [{found}], as recorded at {self.name!r}; got {given}")
+        if differ:
+            shape[self._batch_axis(axis)] = given[axis]
+        return torch.zeros(shape, dtype=getattr(torch, self.seen["dtype"]), device=activity.device)
+
+    def _batch_axis(self, axis: int) -> int:
+        """Return which axis of the recorded inputs counts samples; 0 unless they look like ``[T, B, ...]``."""
+        shape = self.seen["inputs"]
+        if not axis or len(shape) < 3 or shape[1] != self.seen["activity"][1]:
+            return 0
+        return 1 if shape[0] != shape[1] or shape[0] == self.seen["activity"][0] else 0
+
+
+def check_module(network: object) -> None:
+    """Refuse what is no module."""
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"network must be a torch module; got {type(network).__name__}: give the object, not its class")
+
+
+def check_tensor(output: Tensor | None, name: str | int) -> Tensor:
+    """Return the floating-point tensor that was found in an output, if one was."""
+    if output is None:
+        raise BadInput(
+            f"cut must be a module whose output holds a floating-point tensor; {name!r} gives none: name another, "
+            "or give a neurocl network itself and not a module around it"
+        )
+    return output
+
+
+def stacked(calls: list[Tensor], name: str | int) -> Tensor:
+    """Return the outputs of several calls along a new time axis."""
+    shapes = {tuple(call.shape) for call in calls}
+    if len(shapes) > 1:
+        raise BadInput(
+            f"cut must give one shape at every call; {name!r} gave {sorted(shapes)}: it serves several places, "
+            "use a module of its own at the cut"
+        )
+    return torch.stack(calls)
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """Reset hidden states before and after: nothing of the past enters, and nothing of this pass stays."""
+    reset(network)
+    try:
+        yield
+    finally:
+        reset(network)
+
+
+def split_chain(network: nn.Module, name: str) -> tuple[list[nn.Module], list[nn.Module]] | None:
+    """Return the modules up to the cut and those behind it, where plain ``nn.Sequential`` alone hold them."""
+    before: list[nn.Module] = []
+    behind: list[nn.Module] = []
+    here: nn.Module = network
+    for part in name.split("."):
+        hooked = here._forward_hooks or here._forward_pre_hooks or here._backward_hooks or here._backward_pre_hooks
+        if not isinstance(here, nn.Sequential) or type(here).forward is not nn.Sequential.forward or hooked:
+            return None
+        names, children = list(here._modules), [*here]
+        place = names.index(part)
+        before, behind = before + children[:place], children[place + 1 :] + behind
+        here = children[place]
+    return [*before, here], behind

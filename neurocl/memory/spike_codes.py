@@ -1,0 +1,153 @@
+r"""Spike rasters and whole numbers as packed bits: pure functions on NumPy arrays, vectorised, on the CPU.
+
+A raster has axes time, sample, neuron; codes have the sample first, one row of bytes each (events: rows of different
+lengths, one behind the other). For N neurons, T steps and :math:`\rho` spikes a neuron and step, bytes a sample are
+
+- raster: :math:`\lceil N T / 8 \rceil`;
+- numbers of b bits, bit by bit in planes: :math:`\lceil N b / 8 \rceil`, counts of spikes have
+  :math:`b = \lceil \log_2(T + 1) \rceil`;
+- events: :math:`\lceil \rho N T w / 8 \rceil` with addresses of :math:`w = \lceil \log_2(N T) \rceil` bits (at least
+  1), and 4 for the number of events. Fewer than those of a raster below a density of about :math:`1 / w`.
+
+Source:
+    Gurbuz, Moorman & Dovrolis 2023, SHARP. Differs: theirs are 8-bit values of rate-coded units; spikes need fewer.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+Bits = NDArray[np.bool_]
+
+
+def pack_raster(raster: Bits) -> Bytes:
+    """Return ``[B, ceil(T N / 8)]`` bytes of a raster ``[T, B, N]``; each row runs over neurons, then steps."""
+    steps, batch, neurons = raster.shape
+    rows = np.ascontiguousarray(raster.transpose(1, 0, 2)).reshape(batch, steps * neurons)
+    return np.packbits(rows, axis=1)
+
+
+def unpack_raster(codes: Bytes, steps: int, neurons: int) -> NDArray[np.float32]:
+    """Undo :func:`pack_raster`: ``[T, B, N]`` of 0 and 1."""
+    bits = np.unpackbits(codes, axis=1, count=steps * neurons).reshape(len(codes), steps, neurons)
+    raster = np.empty((steps, len(codes), neurons), np.float32)
+    raster[...] = bits.transpose(1, 0, 2)
+    return raster
+
+
+def bits_for(largest: int) -> int:
+    """Return how many bits whole numbers from 0 to ``largest`` take, at least 1."""
+    return max(int(largest).bit_length(), 1)
+
+
+def pack_numbers(numbers: NDArray[np.unsignedinteger], bits: int) -> Bytes:
+    """Return ``[B, ceil(M bits / 8)]`` bytes of whole numbers ``[B, M]`` below ``2 ** bits``, plane by plane."""
+    if bits == 8:
+        return numbers.astype(np.uint8)
+    batch, size = numbers.shape
+    planes = np.empty((batch, bits, size), np.bool_)
+    for bit in range(bits):
+        np.not_equal(numbers & numbers.dtype.type(1 << bit), 0, out=planes[:, bit])
+    return np.packbits(planes.reshape(batch, bits * size), axis=1)
+
+
+def unpack_numbers(codes: Bytes, bits: int, size: int) -> NDArray[np.unsignedinteger]:
+    """Undo :func:`pack_numbers`: ``[B, M]``, of one byte each up to 8 bits."""
+    if bits == 8:
+        return codes
+    planes = np.unpackbits(codes, axis=1, count=bits * size).reshape(len(codes), bits, size)
+    kind = np.uint8 if bits <= 8 else np.uint32
+    numbers = np.zeros((len(codes), size), kind)
+    for bit in range(bits):
+        numbers |= planes[:, bit].astype(kind) << kind(bit)
+    return numbers
+
+
+class Events(NamedTuple):
+    """Spikes by address.
+
+    Attributes:
+        codes: Addresses, packed; each sample begins on a byte of its own.
+        counts: Number of spikes of every sample, int32.
+    """
+
+    codes: Bytes
+    counts: NDArray[np.int32]
+
+
+def pack_events(raster: Bits) -> Events:
+    """Return the events of a raster ``[T, B, N]``, sample by sample in order of time."""
+    steps, batch, neurons = raster.shape
+    rows = np.ascontiguousarray(raster.transpose(1, 0, 2)).reshape(batch, steps * neurons)
+    counts = np.count_nonzero(rows, axis=1).astype(np.int32)
+    addresses = np.flatnonzero(rows) - np.repeat(np.arange(batch) * rows.shape[1], counts)
+    width = bits_for(steps * neurons - 1)
+    # eight addresses fill `width` whole bytes: samples are filled up to groups of eight, the surplus bytes cut off
+    eighths = -(-counts.astype(np.int64) // 8)
+    filled = np.zeros(int(eighths.sum()) * 8, word(width))
+    filled[spans(8 * (np.cumsum(eighths) - eighths), counts)] = addresses
+    bits = np.unpackbits(filled.view(np.uint8).reshape(-1, filled.itemsize), axis=1)
+    grouped = np.packbits(np.ascontiguousarray(bits[:, bits.shape[1] - width :]).reshape(-1))
+    kept = spans(width * (np.cumsum(eighths) - eighths), event_bytes(counts, width))
+    return Events(grouped[kept], counts)
+
+
+def unpack_events(events: Events, steps: int, neurons: int) -> NDArray[np.float32]:
+    """Undo :func:`pack_events`: ``[T, B, N]`` of 0 and 1."""
+    batch = len(events.counts)
+    raster = np.zeros((steps, batch, neurons), np.float32)
+    step, neuron = np.divmod(addresses_of(events, steps * neurons), neurons)
+    sample = np.repeat(np.arange(batch), events.counts)
+    raster.reshape(-1)[(step * batch + sample) * neurons + neuron] = 1
+    return raster
+
+
+def addresses_of(events: Events, size: int) -> NDArray[np.int64]:
+    """Return the addresses of all events, sample by sample."""
+    width = bits_for(size - 1)
+    eighths = -(-events.counts.astype(np.int64) // 8)
+    grouped = np.zeros(int(eighths.sum()) * width, np.uint8)
+    grouped[spans(width * (np.cumsum(eighths) - eighths), event_bytes(events.counts, width))] = events.codes
+    kind = word(width)
+    bits = np.zeros((int(eighths.sum()) * 8, kind.itemsize * 8), np.uint8)
+    bits[:, bits.shape[1] - width :] = np.unpackbits(grouped).reshape(-1, width)
+    filled = np.packbits(bits, axis=1).view(kind).reshape(-1)
+    return filled[spans(8 * (np.cumsum(eighths) - eighths), events.counts)].astype(np.int64)
+
+
+def event_bytes(counts: NDArray[np.integer], width: int) -> NDArray[np.int64]:
+    """Return how many bytes the addresses of every sample take."""
+    return -(-counts.astype(np.int64) * width // 8)
+
+
+def take_events(events: Events, places: NDArray[np.int64], size: int) -> Events:
+    """Return the events of the samples at ``places``; a raster holds ``size`` addresses."""
+    lengths = event_bytes(events.counts, bits_for(size - 1))
+    starts = np.cumsum(lengths) - lengths
+    return Events(events.codes[spans(starts[places], lengths[places])], events.counts[places])
+
+
+def spans(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the numbers from each start on, as many as its length, one span behind the other."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()))
+
+
+def word(width: int) -> np.dtype:
+    """Return the smallest big-endian type of ``width`` bits: its bits stand in the order that unpacking gives."""
+    return np.dtype(">u2" if width <= 16 else ">u4" if width <= 32 else ">u8")
+
+
+def spread_evenly(counts: NDArray[np.unsignedinteger], steps: int) -> NDArray[np.float32]:
+    r"""Return rasters ``[T, B, N]`` with the given counts ``[B, N]``, each neuron's spikes evenly spaced.
+
+    Up to step t a neuron of n spikes has fired :math:`\lfloor n t / T + 1/2 \rfloor` times.
+    """
+    fired = (2 * np.arange(steps + 1)[:, None] * np.arange(steps + 1) + steps) // (2 * steps)  # [t, n]
+    pattern = np.diff(fired, axis=0).astype(np.float32)  # [step, n]
+    raster = np.empty((steps, *counts.shape), np.float32)
+    for step in range(steps):
+        np.take(pattern[step], counts, out=raster[step], mode="clip")  # the mode that needs no buffer
+    return raster
