@@ -1,5 +1,6 @@
 """What learns from a stream of tasks: the contract in ``learner.py``, the loop in ``gradient_learner.py``."""
 
+from neurocl.learners.contrastive import supervised_contrastive as supervised_contrastive
 from neurocl.learners.cross_entropy import LOSS_MASKS as LOSS_MASKS
 from neurocl.learners.cross_entropy import LossMask as LossMask
 from neurocl.learners.cross_entropy import cross_entropy as cross_entropy
@@ -24,7 +25,14 @@ from neurocl.learners.protected_readout import ProtectedReadout as ProtectedRead
 from neurocl.learners.rehearsal import Rehearsal as Rehearsal
 from neurocl.learners.replay import Replay as Replay
 from neurocl.learners.replay import Weighting as Weighting
+from neurocl.learners.replay_windows import ActivationWindow as ActivationWindow
+from neurocl.learners.replay_windows import RawWindow as RawWindow
+from neurocl.learners.replay_windows import Window as Window
 from neurocl.learners.ridge_readout import RidgeReadout as RidgeReadout
+from neurocl.learners.sparse_replay import SparseReplayLearner as SparseReplayLearner
+from neurocl.learners.unit_readouts import Discriminants as Discriminants
+from neurocl.learners.unit_readouts import Neighbours as Neighbours
+from neurocl.learners.unit_readouts import UnitReadout as UnitReadout
 from neurocl.learners.updates import Updates as Updates
 
 __all__ = [
@@ -32,7 +40,9 @@ __all__ = [
     "LOSS_MASKS",
     "OPTIMISERS",
     "Abilities",
+    "ActivationWindow",
     "Cost",
+    "Discriminants",
     "Diverged",
     "Features",
     "GradientLearner",
@@ -41,17 +51,23 @@ __all__ = [
     "Learner",
     "LossMask",
     "NearestMean",
+    "Neighbours",
     "OptimiserName",
     "Part",
     "ProtectedReadout",
+    "RawWindow",
     "Rehearsal",
     "Replay",
     "RidgeReadout",
     "Schedule",
+    "SparseReplayLearner",
     "Step",
+    "UnitReadout",
     "Updates",
     "Weighting",
+    "Window",
     "batch_loss",
     "cross_entropy",
     "make_optimiser",
+    "supervised_contrastive",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurocl.networks import FeatureMap, Network, count_operations
 
@@ -38,17 +38,26 @@ def copied(tree: Any) -> Any:
     return tree
 
 
-def measured(network: object, probe: Tensor | None, *, readout_products: int = 0) -> Measured:
+def measured(
+    network: object,
+    probe: Tensor | None,
+    *,
+    readout_products: int = 0,
+    present: Mapping[nn.Module, Tensor] | None = None,
+) -> Measured:
     """Return operations and firing rate of one prediction per sample of ``probe``.
 
     Args:
         network: One of our networks or feature maps; of others nothing is measured.
         probe: Inputs of some samples; without it nothing is measured.
         readout_products: Products of a readout that is not part of the network.
+        present: Masks of the connections there are, by synapse; without one all are.
     """
     if probe is None or not isinstance(network, Network | FeatureMap):
         return {}
-    counted = count_operations(network, probe) if isinstance(network, Network) else network.operations(probe)
+    counted = (
+        count_operations(network, probe, present=present) if isinstance(network, Network) else network.operations(probe)
+    )
     return {
         "synaptic_operations_per_sample": counted.synaptic_operations,
         "multiply_accumulates_per_sample": counted.multiply_accumulates + readout_products,

@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from neurocl.plasticity import CLASSP
 from neurocl.primitives.checks import BadInput, check_name, check_number
 
-OptimiserName = Literal["sgd", "momentum", "adam", "adagrad", "classp"]
+OptimiserName = Literal["sgd", "momentum", "adam", "adagrad", "adadelta", "classp"]
 Annealing = Literal["constant", "linear", "cosine"]
 OPTIMISERS: tuple[str, ...] = get_args(OptimiserName)
 MakeOptimiser = Callable[[Iterable[nn.Parameter]], optim.Optimizer]
@@ -23,8 +23,9 @@ def make_optimiser(
 
     Args:
         name: ``"sgd"``, ``"momentum"`` (heavy ball), ``"adam"`` (betas 0.9 and 0.999, as torch's default),
-            ``"adagrad"``, or ``"classp"`` with its own defaults (:class:`neurocl.plasticity.CLASSP`, which takes no
-            weight decay). The last two saturate only over tasks that share one optimiser (``fresh_optimiser=False``).
+            ``"adagrad"``, ``"adadelta"``, or ``"classp"`` with its own defaults (:class:`neurocl.plasticity.CLASSP`,
+            which takes no weight decay). Adagrad and CLASSP saturate only over tasks that share one optimiser
+            (``fresh_optimiser=False``).
         learning_rate: Step size; larger learns and forgets faster.
         momentum: Share of the last step that is kept, for ``"momentum"`` only.
         weight_decay: Added to the gradient times the weight.
@@ -42,6 +43,8 @@ def make_optimiser(
         return lambda parameters: CLASSP(parameters, lr=rate)
     if name == "adagrad":
         return lambda parameters: optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=True)
+    if name == "adadelta":
+        return lambda parameters: optim.Adadelta(parameters, lr=rate, weight_decay=decay)
     if name == "adam":
         return lambda parameters: optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     return lambda parameters: optim.SGD(parameters, lr=rate, momentum=kept, weight_decay=decay, fused=True)

@@ -7,6 +7,8 @@ from neurocl.memory.activation_replay import ActivationReplay as ActivationRepla
 from neurocl.memory.activation_replay import Reactivated as Reactivated
 from neurocl.memory.class_means import ClassMeans as ClassMeans
 from neurocl.memory.lots import lots as lots
+from neurocl.memory.masked_neighbours import MaskedNeighbours as MaskedNeighbours
+from neurocl.memory.nested_discriminant import NestedDiscriminant as NestedDiscriminant
 from neurocl.memory.raw_replay import POLICIES as POLICIES
 from neurocl.memory.raw_replay import Policy as Policy
 from neurocl.memory.raw_replay import RawReplay as RawReplay
@@ -17,6 +19,8 @@ __all__ = [
     "POLICIES",
     "ActivationReplay",
     "ClassMeans",
+    "MaskedNeighbours",
+    "NestedDiscriminant",
     "Policy",
     "RawReplay",
     "Reactivated",

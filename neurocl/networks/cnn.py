@@ -1,4 +1,4 @@
-"""Convolutional networks over time: a small one for any image, and the one of the HLOP paper for CIFAR."""
+"""Convolutional networks over time: one of any size for any image, and the one of the HLOP paper for CIFAR."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ from neurocl.networks.layers import Layer
 from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
-from neurocl.networks.synapses import Conv2d, feedback_options
+from neurocl.networks.synapses import Conv2d, Linear, feedback_options
 from neurocl.networks.training import check_training
 from neurocl.primitives.checks import BadInput, check_counts
 from neurocl.primitives.seeding import generator, seeded
@@ -25,13 +25,15 @@ from neurocl.primitives.tasks import Coding, TaskShape
 
 
 class CNN(Network):
-    """Convolutions 3 x 3 with max pooling 2 x 2 behind each: a spike passes where any of four neurons fired.
+    """Convolutions 3 x 3, max pooling 2 x 2 behind chosen ones (a spike passes where any of four neurons fired), MLP.
 
-    The default, 16 and 32 channels, has 4,800 weights on grey images before the head.
+    The default, 16 and 32 channels, each pooled, has 4,800 weights on grey images before the head.
 
     Args:
         shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
-        channels: Channels of each convolution; each halves height and width, rounding down.
+        channels: Channels of each convolution.
+        pooled: Which of them are pooled, by place, which halves height and width, rounding down; ``None`` means all.
+        hidden: Width of each fully connected layer behind them.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
         neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
         encoding: How a static input enters the spiking network; ``None`` means direct, 16 steps.
@@ -51,6 +53,8 @@ class CNN(Network):
         shape: TaskShape,
         *,
         channels: Sequence[int] = (16, 32),
+        pooled: Sequence[int] | None = None,
+        hidden: Sequence[int] = (),
         coding: Coding = "spiking",
         neuron: MakeNeuron | None = None,
         encoding: Encoding | None = None,
@@ -64,19 +68,23 @@ class CNN(Network):
     ) -> None:
         training = check_training(training, coding)
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
-        layers, pre = [], image_shape(shape, halvings=len(channels))[0]
+        channels, hidden = check_counts("channels", channels), check_counts("hidden", hidden)
+        pools = check_pooled(pooled, len(channels))
+        layers, pre = [], image_shape(shape, halvings=len(pools))[0]
         with seeded(seed, "neurons"):
-            for index, post in enumerate(check_counts("channels", channels)):
-                draws = generator(seed, "hidden", index)
-                ways = feedback_options(feedback, seed, index)
+            for index, post in enumerate((*channels, *hidden)):
                 scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)
-                synapse = Conv2d(pre, post, bias=bias, scale=scale, generator=draws, **ways)
-                layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2)))
+                options = {"bias": bias, "scale": scale, "generator": generator(seed, "hidden", index)}
+                options |= feedback_options(feedback, seed, index)
+                if index == len(channels):
+                    pre = flat_features(shape, pre, halvings=len(pools))
+                synapse = Conv2d(pre, post, **options) if index < len(channels) else Linear(pre, post, **options)
+                layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2) if index in pools else None))
                 pre = post
             super().__init__(
                 shape,
                 layers=layers,
-                features=flat_features(shape, pre, halvings=len(channels)),
+                features=pre if hidden else flat_features(shape, pre, halvings=len(pools)),
                 encoding=entry,
                 readout=make_readout(readout, make_neuron, gain=readout_gain_for(coding, training), training=training),
                 head=head,
@@ -158,6 +166,14 @@ class HLOPNet(Network):
                 feedback=feedback,
                 training=training,
             )
+
+
+def check_pooled(pooled: Sequence[int] | None, convolutions: int) -> frozenset[int]:
+    """Return the places of convolutions that are pooled."""
+    places = frozenset(range(convolutions) if pooled is None else pooled)
+    if not places <= set(range(convolutions)):
+        raise BadInput(f"pooled must name convolutions by place, 0 to {convolutions - 1}; got {sorted(places)}")
+    return places
 
 
 def image_shape(shape: TaskShape, *, halvings: int) -> tuple[int, int, int]:

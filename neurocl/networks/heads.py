@@ -1,4 +1,4 @@
-"""Heads: linear layers whose columns of scores are labels; one that is fixed, one that grows, one for each task.
+"""Heads: linear layers whose columns of scores are labels; one that is fixed, one that grows, one a task, or none.
 
 The weights of a label's row are drawn from a generator of their own, so that they do not depend on when the row was
 added. A head that grows replaces its parameters (old rows keep their bits): an optimiser made before has to be made
@@ -265,4 +265,22 @@ class MultiHead(Head):
             self._add(task_id, labels)
 
 
-HEADS: dict[str, type[Head]] = {"single": SingleHead, "expanding": ExpandingHead, "multi": MultiHead}
+class NoHead(Head):
+    """No head: the network's answer is its features. For readouts that live elsewhere, such as nearest neighbours."""
+
+    def respond(
+        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
+    ) -> Tensor:
+        """Return ``values``."""
+        return values
+
+    def placed(self, scores: Float[Tensor, "batch column"], task_id: int | None = None) -> Float[Tensor, "batch label"]:
+        """Return ``scores``."""
+        return scores
+
+    def synapse(self) -> Linear:
+        """Refuse: there are no weights."""
+        raise BadInput("this network has no head, and so no weights there")
+
+
+HEADS: dict[str, type[Head]] = {"single": SingleHead, "expanding": ExpandingHead, "multi": MultiHead, "none": NoHead}

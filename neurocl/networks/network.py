@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurocl.networks.coding import MakeNeuron, TrainingMode
 from neurocl.networks.encoding import Encoding, Poisson
-from neurocl.networks.heads import HEADS, Head
+from neurocl.networks.heads import HEADS, Head, NoHead
 from neurocl.networks.layers import HiddenLayer, OnlineState, kept
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.reactivation import passing, place_of, sent_again
@@ -24,7 +24,7 @@ from neurocl.primitives.modes import evaluating as evaluating
 from neurocl.primitives.tasks import Task, TaskShape
 
 ReadoutName = Literal["count", "membrane", "weighted-rate", "mean"]
-HeadName = Literal["single", "expanding", "multi"]
+HeadName = Literal["single", "expanding", "multi", "none"]
 MakeHead = Callable[..., Head]
 DEFAULT_READOUTS: dict[TrainingMode, ReadoutName] = {"surrogate": "membrane", "dsr": "weighted-rate", "ottt": "mean"}
 
@@ -169,7 +169,8 @@ class Network(nn.Module):
             for index, layer in enumerate(self._hidden_layers()):
                 signal, of_layer = layer.observed(f"hidden.{index}", signal)
                 seen += of_layer
-            seen.append(self._head_activity(signal))
+            if not isinstance(self.head, NoHead):
+                seen.append(self._head_activity(signal))
             return seen
 
     def scores_over_time(

@@ -1,4 +1,4 @@
-"""How a weight may change: lateral circuits, Hebbian rules, importance of weights, consolidation. Blind to memory."""
+"""How a weight may change: lateral circuits, Hebbian rules, importance of weights, rewiring. Blind to memory."""
 
 from neurocl.plasticity.classp import CLASSP as CLASSP
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
@@ -31,6 +31,11 @@ from neurocl.plasticity.saturating_step import Saturation as Saturation
 from neurocl.plasticity.saturating_step import saturating_step as saturating_step
 from neurocl.plasticity.stdp import STDP as STDP
 from neurocl.plasticity.stdp import stdp_drive as stdp_drive
+from neurocl.plasticity.structural_plasticity import CapacityExhausted as CapacityExhausted
+from neurocl.plasticity.structural_plasticity import Rewired as Rewired
+from neurocl.plasticity.structural_plasticity import StructuralPlasticity as StructuralPlasticity
+from neurocl.plasticity.unit_selection import annealed_share as annealed_share
+from neurocl.plasticity.unit_selection import most_active as most_active
 
 __all__ = [
     "CLASSP",
@@ -38,6 +43,7 @@ __all__ = [
     "GATES",
     "HISTORIES",
     "STDP",
+    "CapacityExhausted",
     "DriveGate",
     "FisherKind",
     "GateKind",
@@ -50,16 +56,20 @@ __all__ = [
     "LayerReport",
     "LinearNeurons",
     "OnlineEWC",
+    "Rewired",
     "Saturation",
     "SettlingSpikes",
     "SimilarityMatching",
     "SpikeRates",
+    "StructuralPlasticity",
     "ThreeFactors",
+    "annealed_share",
     "anti_hebbian_step",
     "attach_lateral",
     "fisher_diagonal",
     "hebbian_coupling",
     "lateral_neurons",
+    "most_active",
     "oja_step",
     "saturating_step",
     "stdp_drive",

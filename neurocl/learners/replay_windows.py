@@ -1,0 +1,157 @@
+"""What a learner keeps of its last tasks, and how it comes back: hidden activity at a cut, or samples as they were."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from neurocl.learners.gradient_learner import Part
+from neurocl.memory import ActivationReplay, RawReplay
+from neurocl.networks import Network, evaluating
+from neurocl.primitives.checks import check_count
+from neurocl.primitives.tasks import Task
+
+AT_ONCE = 1024  # samples recorded together
+
+
+@runtime_checkable
+class Window(Part, Protocol):
+    """Contract: keeps samples of a task that ends, lets go of what is older than its horizon, and replays."""
+
+    def keep(self, network: Network, task: Task) -> None:
+        """Keep samples of ``task``, and let go of what the next task will not replay."""
+        ...
+
+    def classes(self) -> list[int]:
+        """Return the labels kept."""
+        ...
+
+    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
+        ...
+
+    def features_of(self, network: Network, label: int) -> Tensor:
+        """Return features of all that is kept of a class, in evaluation mode and without gradient."""
+        ...
+
+
+class ActivationWindow:
+    """Hidden activity at a cut: what lies before it does not run in replay, and cannot be corrected by it.
+
+    Args:
+        memory: The store, with its cut and horizon.
+    """
+
+    def __init__(self, memory: ActivationReplay) -> None:
+        self.memory = memory
+
+    def keep(self, network: Network, task: Task) -> None:
+        """Record the task's samples and keep those that the store chooses; see the contract."""
+        device = next(network.parameters()).device
+        for batch in task.batches(AT_ONCE, -1):
+            activity = self.memory.record(network, batch.inputs.to(device))
+            self.memory.add(activity, batch.labels, batch.sample_ids, task=task.index)
+        self.memory.begin_task(task.index + 1)
+
+    def classes(self) -> list[int]:
+        """Return the labels kept."""
+        return [*self.memory.classes]
+
+    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
+        drawn = self.memory.draw_balanced(n, draws)
+        device = next(network.parameters()).device
+        return self.memory.replay(network, drawn.activity.to(device)), drawn.labels.to(device)
+
+    def features_of(self, network: Network, label: int) -> Tensor:
+        """Return features of all that is kept of a class, in evaluation mode and without gradient."""
+        places = (self.memory.labels == label).nonzero().squeeze(1)
+        activity = self.memory.take(places).activity.to(next(network.parameters()).device)
+        with torch.no_grad(), evaluating(network):
+            return self.memory.replay(network, activity)
+
+    def byte_counts(self) -> tuple[int, int]:
+        """Return (0, bytes of the store)."""
+        return self.memory.byte_counts()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the store's state."""
+        return self.memory.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        self.memory.load_state_dict(state)
+
+
+class RawWindow:
+    """Samples of the last tasks as they were.
+
+    Args:
+        per_class: Samples of every class of every task.
+        horizon: Number of tasks before the present one whose samples stay.
+        seed: Decides which samples are kept.
+        sequence: Whether inputs have time as first axis.
+    """
+
+    def __init__(self, per_class: int, *, horizon: int, seed: int = 0, sequence: bool = False) -> None:
+        self.per_class = check_count("per_class", per_class)
+        self.horizon = check_count("horizon", horizon)
+        self.seed, self.sequence = seed, sequence
+        self.stores: dict[int, RawReplay] = {}
+
+    def keep(self, network: Network, task: Task) -> None:
+        """Keep samples of every class of ``task``; see the contract."""
+        store = self._store()
+        for batch in task.batches(AT_ONCE, -1):
+            store.add(batch, task=task.index)
+        kept = {**self.stores, task.index: store}
+        self.stores = {index: one for index, one in kept.items() if index > task.index - self.horizon}
+
+    def classes(self) -> list[int]:
+        """Return the labels kept."""
+        return sorted({label for store in self.stores.values() for label in store.labels.tolist()})
+
+    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
+        labels, inputs = self.classes(), []
+        shares = [n // len(labels) + (place < n % len(labels)) for place in range(len(labels))]
+        counts = []
+        for label, share in zip(labels, shares, strict=True):
+            own = self._of(label)
+            axis = 1 if self.sequence else 0
+            order = torch.randperm(own.shape[axis], generator=draws)
+            places = order.repeat(-(-share // len(order)))[:share]
+            inputs.append(own.index_select(axis, places))
+            counts.append(share)
+        device = next(network.parameters()).device
+        drawn = torch.cat(inputs, dim=1 if self.sequence else 0).to(device)
+        return network(drawn), torch.tensor(labels, device=device).repeat_interleave(torch.tensor(counts).to(device))
+
+    def features_of(self, network: Network, label: int) -> Tensor:
+        """Return features of all that is kept of a class, in evaluation mode and without gradient."""
+        with torch.no_grad(), evaluating(network):
+            return network(self._of(label).to(next(network.parameters()).device))
+
+    def byte_counts(self) -> tuple[int, int]:
+        """Return (0, bytes of the samples)."""
+        return 0, sum(store.bytes for store in self.stores.values())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the samples by task."""
+        return {str(index): store.state_dict() for index, store in self.stores.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        self.stores = {}
+        for index, kept in state.items():
+            self.stores[int(index)] = self._store()
+            self.stores[int(index)].load_state_dict(kept)
+
+    def _store(self) -> RawReplay:
+        return RawReplay("per-class", size=self.per_class, seed=self.seed, sequence=self.sequence)
+
+    def _of(self, label: int) -> Tensor:
+        """Return all samples kept of a class."""
+        axis = 1 if self.sequence else 0
+        found = [s.take((s.labels == label).nonzero().squeeze(1)).inputs for s in self.stores.values()]
+        return torch.cat([part for part in found if part.shape[axis]], dim=axis)

@@ -1,0 +1,81 @@
+"""What learning must not move: rows of frozen units and absent connections, held bit for bit through any optimiser."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from neurocl.plasticity.unit_layers import UnitLayer
+
+
+class HeldUnits:
+    """Puts everything that belongs to frozen units back after every step, and keeps absent connections at 0.
+
+    Before a step gradients of what is held are set to 0, so that histories of optimisers do not count them; after it
+    values are put back. Running statistics are put back after every call of their module. A parameter that all
+    units of a layer share is held as soon as one of them is frozen.
+
+    Args:
+        layers: The network's units.
+    """
+
+    def __init__(self, layers: Sequence[UnitLayer]) -> None:
+        self._layers = layers
+        self._learns: dict[int, tuple[Tensor, Tensor]] = {}  # by id: parameter, and where it may learn
+        self._saved: dict[int, Tensor] = {}
+        self._statistics: dict[nn.Module, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        for layer in layers:
+            for module, _ in layer.statistics():
+                module.register_forward_hook(self._restore_statistics)
+
+    def hold(self, frozen: Sequence[Tensor], masks: Mapping[str, Tensor]) -> None:
+        """Hold rows of ``frozen`` units of each layer, and connections absent from ``masks``."""
+        self._learns, self._statistics = {}, {}
+        for layer, rows in zip(self._layers, frozen, strict=True):
+            for one in layer.afferents:
+                learns = masks[one.name] & ~rows[:, None]
+                if not bool(learns.all()):
+                    self._note(one.module.weight, one.spread(learns))
+            if not bool(rows.any()):
+                continue
+            for _, tensor in layer.rows():
+                if isinstance(tensor, nn.Parameter):
+                    self._note(tensor, (~rows).view(-1, *[1] * (tensor.ndim - 1)))
+            for _, parameter in layer.shared():
+                self._note(parameter, torch.zeros((), dtype=torch.bool))
+            for module, buffers in layer.statistics():
+                here = rows.to(buffers[0].device)
+                self._statistics[module] = [(buffer, here, buffer[here].clone()) for buffer in buffers]
+
+    def guard(self, optimiser: optim.Optimizer) -> optim.Optimizer:
+        """Make every step of ``optimiser`` respect what is held, now and later, and return it."""
+        optimiser.register_step_pre_hook(self._before)
+        optimiser.register_step_post_hook(self._after)
+        return optimiser
+
+    def _note(self, parameter: nn.Parameter, learns: Tensor) -> None:
+        self._learns[id(parameter)] = (parameter, learns.to(parameter.device))
+
+    def _before(self, *_: Any) -> None:
+        """Take the gradient from what is held, and keep a copy."""
+        for key, (parameter, learns) in self._learns.items():
+            if learns.device != parameter.device:  # the network has moved since
+                learns = learns.to(parameter.device)
+                self._learns[key] = (parameter, learns)
+            if parameter.grad is not None:
+                parameter.grad.mul_(learns)
+            self._saved[key] = parameter.detach().clone()
+
+    def _after(self, *_: Any) -> None:
+        """Put back what is held."""
+        with torch.no_grad():
+            for key, (parameter, learns) in self._learns.items():
+                before = self._saved.pop(key, None)
+                if before is not None:
+                    parameter.copy_(torch.where(learns, parameter, before))
+
+    def _restore_statistics(self, module: nn.Module, *_: Any) -> None:
+        """Put running statistics of frozen units back."""
+        for buffer, rows, values in self._statistics.get(module, ()):
+            buffer.data[rows] = values  # what a backward pass saved of the buffer in training it does not read

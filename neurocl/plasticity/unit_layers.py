@@ -1,0 +1,212 @@
+"""Units of a network: the neurons or channels of each layer, what feeds them, and what belongs to each of them.
+
+Layers are taken in order, as a chain: the units of one layer are the sources of the next. A convolution has one unit a
+channel; a linear layer behind a convolution has a block of columns for each channel. Weights of a layer onto itself
+(modules named ``lateral`` or ``recurrent``) count as its own second afferents.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from neurocl.primitives.checks import BadInput, check_name
+
+INPUTS = -1  # source of the first layer
+ONTO_ITSELF = ("lateral", "recurrent")
+Synapse = nn.Linear | nn.Conv2d
+
+
+@dataclass(frozen=True, kw_only=True)
+class Afferents:
+    """Weights ``[post, pre, ...]`` into the units of a layer.
+
+    Attributes:
+        name: Name of the module in the network.
+        module: The module.
+        source: Place of the layer whose units send; :data:`INPUTS` for the network's input.
+        block: Columns that each source unit sends through; more than 1 behind convolutions and for images.
+    """
+
+    name: str
+    module: Synapse
+    source: int
+    block: int
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """Return rows and columns of a mask: one entry a weight, or a kernel for convolutions."""
+        return self.module.weight.shape[0], self.module.weight.shape[1]
+
+    @property
+    def weights_each(self) -> int:
+        """Return the weights of one entry: 1, or the size of a kernel."""
+        return math.prod(self.module.weight.shape[2:])
+
+    def of_sources(self, units: Tensor) -> Tensor:
+        """Return ``[pre]``: for every column what ``units`` says of the unit that it comes from."""
+        return units.repeat_interleave(self.block)
+
+    def spread(self, mask: Tensor) -> Tensor:
+        """Return a mask ``[post, pre]`` with trailing axes that let it multiply the weights."""
+        return mask.view(*mask.shape, *[1] * (self.module.weight.ndim - 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitLayer:
+    """The units of one layer.
+
+    Attributes:
+        name: Name of the layer's first synapse.
+        units: Their number.
+        afferents: Weights into them, the feed-forward ones first.
+        belongings: Modules between this synapse and the next, by name: neurons, normalisation.
+    """
+
+    name: str
+    units: int
+    afferents: tuple[Afferents, ...]
+    belongings: tuple[tuple[str, nn.Module], ...] = field(default=())
+
+    def rows(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor but weights that has a row for each unit: biases, thresholds, gains, statistics."""
+        for name, module in [*((one.name, one.module) for one in self.afferents), *self.belongings]:
+            for part, tensor in own_tensors(module):
+                weights = part == "weight" and isinstance(module, Synapse)
+                if not weights and tensor.ndim and tensor.shape[0] == self.units:
+                    yield f"{name}.{part}", tensor
+
+    def shared(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield parameters that all units share, such as a threshold of the whole layer."""
+        for name, module in self.belongings:
+            for part, tensor in own_tensors(module):
+                if isinstance(tensor, nn.Parameter) and (not tensor.ndim or tensor.shape[0] != self.units):
+                    yield f"{name}.{part}", tensor
+
+    def statistics(self) -> Iterator[tuple[nn.Module, list[Tensor]]]:
+        """Yield modules that keep running statistics, with those."""
+        for _, module in self.belongings:
+            found = [b for b in module.buffers(recurse=False) if b.ndim and b.shape[0] == self.units]
+            if found:
+                yield module, found
+
+
+def own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield parameters and buffers of the module itself."""
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
+
+
+def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[UnitLayer]:
+    """Return the chain of layers with weights, in order.
+
+    Args:
+        network: Any module whose ``nn.Linear`` and ``nn.Conv2d`` follow one another in the order they were registered.
+        names: Those of them that make the chain, in order; ``None`` means all that hold weights.
+
+    Raises:
+        BadInput: If a name is unknown, a layer is none of the two, has groups, shares its weights with another, or
+            does not fit behind the one before it.
+    """
+    every = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
+    found = {name: module for name, module in every.items() if isinstance(module, Synapse) and module.weight.numel()}
+    for name in names or ():
+        check_name("layer", name, every)
+        if name not in found:
+            raise BadInput(f"layer {name!r} must be an nn.Linear or nn.Conv2d; got {type(every[name]).__name__}")
+    forward = [name for name in (names or found) if name.rpartition(".")[2] not in ONTO_ITSELF]
+    if not forward:
+        raise BadInput("network must hold an nn.Linear or nn.Conv2d whose units can be told apart; found none")
+    check_shared({name: found[name] for name in found})
+    layers: list[UnitLayer] = []
+    order = list(every)
+    for place, name in enumerate(forward):
+        start = order.index(name) + 1
+        end = order.index(forward[place + 1]) if place + 1 < len(forward) else len(order)
+        between = [(other, every[other]) for other in order[start : max(start, end)]]
+        own = [other for other, _ in between if other in found and other.rpartition(".")[2] in ONTO_ITSELF]
+        afferents = [feed_forward(name, found[name], layers)]
+        afferents += [onto_itself(other, found[other], place, found[name].weight.shape[0]) for other in own]
+        belongings = [(o, module) for o, module in between if not isinstance(module, Synapse)]
+        layers.append(
+            UnitLayer(
+                name=name,
+                units=found[name].weight.shape[0],
+                afferents=tuple(afferents),
+                belongings=tuple(belongings),
+            )
+        )
+    return layers
+
+
+def feed_forward(name: str, module: Synapse, before: Sequence[UnitLayer]) -> Afferents:
+    """Return the weights from the layer before, if they fit behind it."""
+    if isinstance(module, nn.Conv2d) and module.groups != 1:
+        raise BadInput(
+            f"layer {name!r} must have groups=1, so that every unit may see every source; got {module.groups}"
+        )
+    columns = module.weight.shape[1]
+    if not before:
+        return Afferents(name=name, module=module, source=INPUTS, block=1)
+    units = before[-1].units
+    if columns % units:
+        raise BadInput(
+            f"layer {name!r} must take a multiple of the {units} units of {before[-1].name!r} before it; its weights "
+            f"have {columns} columns: name the layers of one chain in order with layers=[...]"
+        )
+    return Afferents(name=name, module=module, source=len(before) - 1, block=columns // units)
+
+
+def onto_itself(name: str, module: Synapse, place: int, units: int) -> Afferents:
+    """Return the weights of a layer onto itself."""
+    if not isinstance(module, nn.Linear) or module.weight.shape != (units, units):
+        raise BadInput(
+            f"layer {name!r} must have weights [{units}, {units}] from its units to themselves; "
+            f"got {list(module.weight.shape)}"
+        )
+    return Afferents(name=name, module=module, source=place, block=1)
+
+
+def check_shared(found: dict[str, Synapse]) -> None:
+    """Refuse weights that two layers share: their units could not be frozen apart."""
+    owners: dict[int, str] = {}
+    for name, module in found.items():
+        owner = owners.setdefault(module.weight.data_ptr(), name)
+        if owner != name:
+            raise BadInput(f"layer {name!r} must have weights of its own; it shares them with {owner!r}")
+
+
+def total_activity(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> list[Tensor]:
+    """Return the activity of each unit on ``inputs``, ``[units]`` for every layer, over samples, time and places.
+
+    Activity is what enters the next layer, and what the network returns for the last one; in evaluation mode.
+    """
+    totals = [torch.zeros(layer.units, dtype=torch.float64) for layer in layers]
+
+    def add(place: int, values: Tensor, trailing: int) -> None:
+        units, axis = layers[place].units, values.ndim - 1 - trailing
+        rows = values.detach().abs().unflatten(axis, (units, values.shape[axis] // units)).movedim(axis, -1)
+        totals[place] += rows.flatten(0, -2).sum(0, dtype=torch.float64).cpu()
+
+    def watch(place: int):
+        def before(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            add(place - 1, given[0], 2 if isinstance(module, nn.Conv2d) else 0)
+
+        return before
+
+    hooks = [layer.afferents[0].module.register_forward_pre_hook(watch(at)) for at, layer in enumerate(layers) if at]
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        network.eval()
+        with torch.no_grad():
+            output = network(inputs)
+        output = output[0] if isinstance(output, tuple) else output
+        add(len(layers) - 1, output, output.ndim - 2 if output.shape[1] == layers[-1].units and output.ndim == 4 else 0)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return totals
