@@ -14,7 +14,7 @@ arXiv:2305.18563. Differs: see `neurocl.learners.SparseReplayLearner`; the reado
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from neurocl.learners import (
     ActivationWindow,
@@ -26,8 +26,9 @@ from neurocl.learners import (
     make_optimiser,
 )
 from neurocl.memory import ActivationReplay, MaskedNeighbours
-from neurocl.networks import CNN, MLP, Direct, Network, Readout
+from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Readout
 from neurocl.plasticity import StructuralPlasticity
+from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Coding, TaskShape
 
 
@@ -40,7 +41,7 @@ class Config:
     pooled: tuple[int, ...] = (0, 1)  # convolutions that are pooled, by place; (1, 3, 6) for CIFAR
     hidden: tuple[int, ...] = (500, 500)  # units of linear layers; (1024, 1024) for CIFAR
     time_steps: int = 8  # steps a static image is shown; a raster of 8 takes the bytes of the paper's 8-bit store
-    cut: int = 2  # layers below the cut, where activity is stored: the convolutions; 4 for CIFAR
+    cut: int | Literal["auto"] = "auto"  # layers below where activity is stored: the convolutions; 4 for CIFAR
     replay: Literal["activation", "raw", "none"] = "activation"  # "raw": samples as they were, all layers replayed
     store: Literal["auto", "raster", "count", "events", "quantised"] = "auto"  # rasters, or 8 bits of rates
     per_class: int = 25  # samples stored of each class; 200 and 100 for CIFAR-10 and CIFAR-100
@@ -58,7 +59,7 @@ class Config:
     batch_size: int = 256  # samples a step; 1024 for Fashion-MNIST, 64 for CIFAR-100
     replay_batch_size: int = 256  # replayed samples a step, likewise
     fixed_layers: int = 0  # layers, from the input, that do not learn
-    readout: Literal["discriminant", "nearest"] = "discriminant"  # "nearest": neighbours vote, as published
+    readout: Literal["discriminant", "nearest", "both"] = "discriminant"  # "nearest": neighbours vote, as published
     read_layers: int = 3  # "discriminant": last layers whose units are read
     shrinkage: float = 0.01  # "discriminant": added to covariances, in their mean variance
     remembered: int = 25  # "nearest": vectors of each class; 50 for CIFAR
@@ -70,18 +71,24 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     network = make_network(config, task_shape, seed).to(device)
     depth, replays = len(network.layers), config.replay != "none"
     held_later = 2 + config.horizon if replays else 2
-    below = config.cut if config.replay == "activation" else 0
+    convolutions = sum(isinstance(layer.synapse, Conv2d) for layer in network.layers)
+    cut = max(convolutions, 1) if config.cut == "auto" else config.cut
+    if not 1 <= cut < depth:
+        raise BadInput(f"cut must lie between 1 and {depth - 1}, one less than the layers; got {cut}")
+    below = cut if config.replay == "activation" else 0
     plasticity = StructuralPlasticity(
-        network, density=config.density, frozen_from=[2] * below + [held_later] * (depth - below), seed=seed
-    )
-    if config.readout == "nearest":
-        memory = MaskedNeighbours(neighbours=config.neighbours)
-        readout = Neighbours(network, plasticity, memory, per_class=config.remembered)
-    else:
+        network, density=config.density, frozen_from=[2] * below + [held_later] * (depth - below), seed=seed,
+        keep_variance=config.coding == "spiking", fixed_layers=config.fixed_layers,
+    )  # fmt: skip
+    readouts: dict[str, Discriminants | Neighbours] = {}  # the first answers
+    if config.readout != "nearest":
         last = min(config.read_layers, depth)
-        readout = Discriminants(network, plasticity, last=last, shrinkage=config.shrinkage)
+        readouts["discriminant"] = Discriminants(network, plasticity, last=last, shrinkage=config.shrinkage)
+    if config.readout != "discriminant":
+        memory = MaskedNeighbours(neighbours=config.neighbours)
+        readouts["nearest"] = Neighbours(network, plasticity, memory, per_class=config.remembered)
     return SparseReplayLearner(
-        network, plasticity=plasticity, readout=readout, window=make_window(config, task_shape, seed),
+        network, plasticity=plasticity, readouts=readouts, window=make_window(config, task_shape, cut, seed),
         optimiser=make_optimiser(config.optimiser, learning_rate=config.learning_rate),
         batch_size=config.batch_size, replay_batch_size=config.replay_batch_size, phases=config.phases,
         phase_epochs=config.phase_epochs, least_share=config.least_share, period=config.period,
@@ -92,7 +99,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
 
 def make_network(config: Config, task_shape: TaskShape, seed: int) -> Network:
     """Return convolutions and linear layers without a head; an MLP where samples are no images."""
-    options = {
+    options: dict[str, Any] = {
         "coding": config.coding, "head": "none", "seed": seed, "readout": Readout(),
         "encoding": Direct(config.time_steps) if task_shape.time_steps is None else None,
         "weight_scale": math.sqrt(2) if config.coding == "rate" else None,  # Kaiming's for rectified units
@@ -102,7 +109,7 @@ def make_network(config: Config, task_shape: TaskShape, seed: int) -> Network:
     return MLP(task_shape, hidden=config.hidden, **options)
 
 
-def make_window(config: Config, task_shape: TaskShape, seed: int) -> ActivationWindow | RawWindow | None:
+def make_window(config: Config, task_shape: TaskShape, cut: int, seed: int) -> ActivationWindow | RawWindow | None:
     """Return what is kept of the last tasks."""
     if config.replay == "none":
         return None
@@ -112,7 +119,7 @@ def make_window(config: Config, task_shape: TaskShape, seed: int) -> ActivationW
     default = "raster" if config.coding == "spiking" else "quantised"
     return ActivationWindow(
         ActivationReplay(
-            f"layers.{config.cut - 1}", store=default if config.store == "auto" else config.store,
+            f"layers.{cut - 1}", store=default if config.store == "auto" else config.store,
             per_class=config.per_class, horizon=config.horizon, choose=config.choose, seed=seed,
         )
     )  # fmt: skip

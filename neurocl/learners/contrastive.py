@@ -30,7 +30,8 @@ def supervised_contrastive(
         one view without augmentation, as in SHARP; a class with a single sample is pushed from, and pulls nothing.
     """
     check_number("temperature", temperature, above=0)
-    directions = functional.normalize(features, dim=1)
+    silent = (features == 0).all(1, keepdim=True)
+    directions = functional.normalize(features + silent, dim=1) * ~silent  # the length of nothing has no slope
     likeness = directions @ directions.T / temperature
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     alike = (labels[:, None] == labels) & ~itself

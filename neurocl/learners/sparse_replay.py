@@ -1,6 +1,7 @@
 """Sparse networks that are rewired task by task, taught by contrast, read out by stored vectors: SHARP's learner."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from neurocl.learners.replay_windows import Window
 from neurocl.learners.unit_readouts import UnitReadout
 from neurocl.networks import Network
 from neurocl.plasticity import StructuralPlasticity, annealed_share
-from neurocl.primitives.checks import BadInput, check_count, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Batch, Task
 
@@ -33,7 +34,8 @@ class SparseReplayLearner:
     Args:
         network: Without a head (``head="none"``): its answer is what is contrasted and remembered.
         plasticity: Masks and ranks of the same network.
-        readout: Answers, see :mod:`neurocl.learners.unit_readouts`.
+        readouts: Learn at the end of each task, see :mod:`neurocl.learners.unit_readouts`; the first one answers, and
+            :meth:`answer_by` chooses another.
         window: What is replayed, see :mod:`neurocl.learners.replay_windows`; ``None``: nothing is.
         optimiser: Makes an optimiser from parameters; a new one for every phase.
         batch_size: Samples a step.
@@ -45,7 +47,7 @@ class SparseReplayLearner:
         period: Phases until the share would be 0.
         temperature: Of the contrast.
         reinitialise: Whether idle units start anew at the end of a task.
-        fixed_layers: Number of layers, from the input, that do not learn: pre-trained ones.
+        fixed_layers: Number of layers, from the input, that do not learn: pre-trained ones. ``plasticity`` has as many.
         seed: Decides what is replayed.
         name: What error messages call the learner.
         device: Where the network computes.
@@ -61,7 +63,7 @@ class SparseReplayLearner:
         network: Network,
         *,
         plasticity: StructuralPlasticity,
-        readout: UnitReadout,
+        readouts: Mapping[str, UnitReadout],
         window: Window | None,
         optimiser: MakeOptimiser,
         batch_size: int = 256,
@@ -78,7 +80,8 @@ class SparseReplayLearner:
         device: str | torch.device = "cpu",
     ) -> None:
         self.network = network.to(device)
-        self.plasticity, self.readout, self.window = plasticity, readout, window
+        self.plasticity, self.readouts, self.window = plasticity, dict(readouts), window
+        self.answering = next(iter(self.readouts))
         self.phases, self.phase_epochs = check_count("phases", phases), check_count("phase_epochs", phase_epochs)
         self.schedule = Schedule(batch_size=batch_size, epochs=self.phases * self.phase_epochs)
         self.replay_batch_size = check_count("replay_batch_size", replay_batch_size)
@@ -147,15 +150,21 @@ class SparseReplayLearner:
         self.plasticity.promote()
         if self.reinitialise:
             self.plasticity.reinitialise()
-        self.readout.learn(task, self.window)
+        for readout in self.readouts.values():
+            readout.learn(task, self.window)
         if self.window is not None:
             self.window.keep(self.network, task)
+
+    def answer_by(self, name: str) -> None:
+        """Let the readout of that name answer from now on."""
+        self.answering = check_name("readout", name, self.readouts)
 
     def predict(self, inputs: Tensor, task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return the readout's scores; all classes seen are equal until a task was learnt."""
         self._classes.check_begun(self.name)
-        if self.readout.known():
-            scores = self.readout.scores(inputs)
+        readout = self.readouts[self.answering]
+        if readout.known():
+            scores = readout.scores(inputs)
         else:
             axis = 0 if self.network.shape.time_steps is None else 1
             scores = inputs.new_zeros(inputs.shape[axis], self._classes.seen[-1] + 1)
@@ -165,7 +174,11 @@ class SparseReplayLearner:
         """Count bytes of present connections alone; with ``probe`` measure operations and firing rates too."""
         weights = {f"{name}.weight" for name, _ in self.plasticity.afferents()}
         others = {name: tensor for name, tensor in self.network.state_dict().items() if name not in weights}
-        parts = [part.byte_counts() for part in (self.plasticity, self.readout, self.window) if part is not None]
+        parts = [
+            part.byte_counts()
+            for part in (self.plasticity, self.readouts[self.answering], self.window)
+            if part is not None
+        ]
         return Cost(
             parameter_bytes=tensor_bytes(others) + 4 * self.plasticity.live_weights(),
             auxiliary_bytes=sum(auxiliary for auxiliary, _ in parts),
@@ -183,7 +196,7 @@ class SparseReplayLearner:
             {
                 "network": self.network.state_dict(),
                 "plasticity": self.plasticity.state_dict(),
-                "readout": self.readout.state_dict(),
+                "readouts": {name: readout.state_dict() for name, readout in self.readouts.items()},
                 "window": None if self.window is None else self.window.state_dict(),
                 "classes": self._classes.state_dict(),
                 "steps": self.steps,
@@ -194,7 +207,8 @@ class SparseReplayLearner:
         """Take over what :meth:`state_dict` returned; the learner must be built from the same config."""
         self.network.load_state_dict(state["network"])
         self.plasticity.load_state_dict(state["plasticity"])
-        self.readout.load_state_dict(state["readout"])
+        for name, readout in self.readouts.items():
+            readout.load_state_dict(state["readouts"][name])
         if self.window is not None:
             self.window.load_state_dict(state["window"])
         self._classes.load_state_dict(state["classes"])
@@ -203,10 +217,8 @@ class SparseReplayLearner:
     def _begin_phase(self, task: Task, phase: int) -> None:
         """Select units by their activity on the task's first samples, rewire, and renew the optimiser."""
         activity = unit_activity(self.network, next(task.batches(SELECTION_SAMPLES, -1)).inputs.to(self.device))
-        given: list[Tensor | None] = [*activity]
-        given[: self.fixed_layers] = [None] * self.fixed_layers
         share = annealed_share(phase, period=self.period, least=self.least_share)
-        self._report["silent_layers"] = self.plasticity.select(given, share)
+        self._report["silent_layers"] = self.plasticity.select(activity, share)
         self._report["selected"] = [float((ranks > 0).float().mean()) for ranks in self.plasticity.ranks]
         self.plasticity.rewire()
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]

@@ -1,6 +1,7 @@
 """Convolutional networks over time: one of any size for any image, and the one of the HLOP paper for CIFAR."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -74,7 +75,7 @@ class CNN(Network):
         with seeded(seed, "neurons"):
             for index, post in enumerate((*channels, *hidden)):
                 scale = weight_scale or initial_weight_scale(coding, entry, layer=index, training=training)
-                options = {"bias": bias, "scale": scale, "generator": generator(seed, "hidden", index)}
+                options: dict[str, Any] = {"bias": bias, "scale": scale, "generator": generator(seed, "hidden", index)}
                 options |= feedback_options(feedback, seed, index)
                 if index == len(channels):
                     pre = flat_features(shape, pre, halvings=len(pools))

@@ -107,13 +107,13 @@ class Network(nn.Module):
             last: Number of layers, counted from the head, whose activity is returned; 0 means all.
 
         Raises:
-            ValueError: If ``last`` is negative or above the number of hidden layers.
+            BadInput: If ``last`` is negative or above the number of hidden layers.
         """
         with torch.no_grad(), evaluating(self):
             signal, found = self.encoding.signal(self._checked(inputs)), []
             layers = self._hidden_layers()
             if not 0 <= last <= len(layers):
-                raise ValueError(f"last must lie between 0 (all) and {len(layers)}, the hidden layers; got {last}")
+                raise BadInput(f"last must lie between 0 (all) and {len(layers)}, the hidden layers; got {last}")
             for depth, layer in enumerate(layers):
                 signal = layer(signal)
                 if not last or depth >= len(layers) - last:

@@ -36,7 +36,7 @@ from neurocl.networks.signal import LayerActivity, Moment, Signal
 from neurocl.networks.synapses import Conv2d, feedback_options
 from neurocl.networks.training import check_training
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -261,11 +261,16 @@ class ResNet18(Network):
                 training=training,
             )  # fmt: skip
 
-    def hidden_features(self, inputs: Tensor) -> Float[Tensor, "batch feature"]:
+    def hidden_features(self, inputs: Tensor, *, last: int = 0) -> Float[Tensor, "batch feature"]:
         """Return every hidden channel's firing rate, averaged over the image and by the readout's weights over time.
 
-        In evaluation mode and without gradients; 1,220 values for a width of 20.
+        In evaluation mode and without gradients; 1,220 values for a width of 20. With ``last`` those of so many
+        convolutions alone, counted from the head.
         """
-        posts = [layer.post for layer in self.activity(inputs)[:-1] if not layer.name.endswith(".shortcut")]
+        seen = [layer for layer in self.activity(inputs) if layer.name != "head"]
+        posts = [layer.post for layer in seen if not layer.name.endswith(".shortcut")]
+        if not 0 <= last <= len(posts):
+            raise BadInput(f"last must lie between 0 (all) and {len(posts)}, the convolutions; got {last}")
+        posts = posts[-last:]
         rates = [Signal(values=post.mean((3, 4)), time_steps=len(post)) for post in posts]
         return torch.cat([self.readout.features(signal) for signal in rates], dim=1)

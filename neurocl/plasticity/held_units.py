@@ -54,7 +54,7 @@ class HeldUnits:
         optimiser.register_step_post_hook(self._after)
         return optimiser
 
-    def _note(self, parameter: nn.Parameter, learns: Tensor) -> None:
+    def _note(self, parameter: Tensor, learns: Tensor) -> None:
         self._learns[id(parameter)] = (parameter, learns.to(parameter.device))
 
     def _before(self, *_: Any) -> None:

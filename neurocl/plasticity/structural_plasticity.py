@@ -21,7 +21,7 @@ from neurocl.plasticity.unit_selection import most_active
 from neurocl.primitives.checks import BadInput, check_count, check_number
 from neurocl.primitives.seeding import generator
 
-RANKS = ("idle", "training")  # 0 and 1; higher ones are fine-tuning or frozen
+FIXED = 100  # rank of units that were frozen before the first task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class CapacityExhausted(UserWarning):
 
 
 class StructuralPlasticity:
-    """Masks over connections and ranks of units of any network, with selection, rewiring, promotion and freezing.
+    r"""Masks over connections and ranks of units of any network, with selection, rewiring, promotion and freezing.
 
     The weights of absent connections are 0 and stay so; nothing is wrapped or replaced. Use it in your own loop::
 
@@ -66,6 +66,9 @@ class StructuralPlasticity:
             of a layer (each kernel of a convolution) is present with this probability at the start.
         layers: Names of the chain's layers, in order; ``None`` means all.
         dense: Names of layers that start with all connections; ``None`` means the first convolution, as published.
+        fixed_layers: Number of layers, from the input, that are as good as input: all connections, frozen for good.
+        keep_variance: Whether weights that are present are scaled by :math:`1 / \sqrt{density}`, so that neurons get
+            currents as large as without a mask; spiking ones would fall silent.
         frozen_from: Rank from which on a unit is frozen, for each layer or for all; 2 means at the end of its task.
             SHARP has 2 below the cut and ``horizon + 2`` above.
         seed: Source of masks, growth and new weights.
@@ -86,6 +89,8 @@ class StructuralPlasticity:
         density: float = 0.4,
         layers: Sequence[str] | None = None,
         dense: Sequence[str] | None = None,
+        fixed_layers: int = 0,
+        keep_variance: bool = False,
         frozen_from: int | Sequence[int] = 2,
         seed: int = 0,
     ) -> None:
@@ -94,21 +99,27 @@ class StructuralPlasticity:
         self.density = check_number("density", density, above=0, at_most=1)
         self.seed = check_count("seed", seed, at_least=0)
         self.frozen_from = checked_ranks(frozen_from, len(self.layers))
-        self.ranks = [torch.zeros(layer.units, dtype=torch.int16) for layer in self.layers]
+        fixed = check_count("fixed_layers", fixed_layers, at_least=0)
+        self.ranks = [
+            torch.full((layer.units,), FIXED if at < fixed else 0, dtype=torch.int16)
+            for at, layer in enumerate(self.layers)
+        ]
         self.masks: dict[str, Tensor] = {}
         self._draws = 0
         self._spread: dict[str, float] = {}
         names = {name for name, _ in self.afferents()}
         first = self.layers[0].afferents[0]
         whole = [first.name] if dense is None and isinstance(first.module, nn.Conv2d) else [*(dense or ())]
+        whole += [one.name for layer in self.layers[:fixed] for one in layer.afferents]
         if unknown := sorted(set(whole) - names):
             raise BadInput(f"dense must name layers among {', '.join(sorted(names))}; got {', '.join(unknown)}")
         for name, one in self.afferents():
-            self._spread[name] = float(one.module.weight.detach().double().std(correction=0))
+            gain = self.density**-0.5 if keep_variance and name not in whole else 1.0
+            self._spread[name] = gain * float(one.module.weight.detach().double().std(correction=0))
             drawn = torch.rand(one.connections, generator=generator(self.seed, "connections", name))
             self.masks[name] = (drawn < self.density) | (name in whole)
             with torch.no_grad():
-                one.module.weight.mul_(one.spread(self.masks[name]).to(one.module.weight))
+                one.module.weight.mul_(one.spread(self.masks[name]).to(one.module.weight) * gain)
         self.held = HeldUnits(self.layers)
         self._hold()
 
@@ -149,7 +160,8 @@ class StructuralPlasticity:
     def select(self, activity: Sequence[Tensor | None], share: float) -> list[str]:
         """Let the units that carry ``share`` of a layer's activity train, and the others of rank 0 and 1 be idle.
 
-        The totals include all units; ranks of 2 and more stay. A silent layer keeps its ranks.
+        The totals include all units; ranks of 2 and more stay. A silent layer keeps its ranks; if all its units are
+        idle, all of them train, or nothing could ever wake them.
 
         Args:
             activity: ``[units]`` for each layer; ``None`` leaves a layer as it is.
@@ -173,6 +185,8 @@ class StructuralPlasticity:
                 self.ranks[place] = torch.where(ranks < 2, units.to(ranks.dtype), ranks)
             elif activity[place] is not None:
                 silent.append(layer.name)
+                if not bool(ranks.any()):
+                    self.ranks[place] = torch.ones_like(ranks)
         self._hold()
         return silent
 

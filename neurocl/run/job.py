@@ -8,6 +8,7 @@ from pathlib import Path
 
 from neurocl import streams
 from neurocl.learners.learner import Diverged, Learner
+from neurocl.primitives.checks import BadInput
 from neurocl.run import checkpoint, environment, files
 from neurocl.run.allocation import within_memory
 from neurocl.run.loop import History, Watcher, check_abilities, run
@@ -172,6 +173,20 @@ def learnt(prepared: Prepared, watcher: Watcher | None) -> History:
         )
 
     return run(learner, prepared.stream, seed=job.seed, device=job.device, history=history, save=save, watcher=watcher)
+
+
+def reopened(job: Job) -> Prepared:
+    """Return a finished or interrupted run with its learner as it was after the last task, to look at it again.
+
+    Raises:
+        BadInput: If there is no checkpoint of this run.
+    """
+    prepared = prepare(job)
+    found = checkpoint.load(prepared.folder.checkpoints, identity=prepared.folder.identity)
+    if found is None:
+        raise BadInput(f"{prepared.folder.path} holds no checkpoint of this run: run it first")
+    prepared.learner.load_state_dict(found[1])
+    return prepared
 
 
 def resumed(folder: RunFolder, learner: Learner) -> History:

@@ -231,6 +231,9 @@ def test_units_that_carry_the_share_are_selected_and_silent_layers_keep_their_ra
     plasticity.recruit([2])
     assert plasticity.select([torch.zeros(3)], 0.9) == ["0"]
     assert plasticity.ranks[0].tolist() == [0, 0, 1]
+    asleep = StructuralPlasticity(nn.Sequential(nn.Linear(4, 3)))
+    asleep.select([torch.zeros(3)], 0.9)
+    assert asleep.ranks[0].tolist() == [1, 1, 1], "a layer that was never awake stays asleep for ever"
 
 
 def test_the_share_falls_by_a_cosine_as_published():

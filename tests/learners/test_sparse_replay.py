@@ -1,0 +1,283 @@
+"""The SHARP learner: contrast, replay, readouts, and what must not change once a class has left the window."""
+
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.nn import functional
+
+from neurocl import streams
+from neurocl.learners import SparseReplayLearner, supervised_contrastive
+from neurocl.memory import MaskedNeighbours, NestedDiscriminant
+from neurocl.networks import count_operations
+from neurocl.plasticity import CapacityExhausted
+from neurocl.primitives.checks import BadInput
+from neurocl.run.loop import run, scheduled
+from neurocl.run.shelf import load_model
+from neurocl.streams import Stream
+
+SMALL = {
+    "channels": (6, 8), "pooled": (0,), "hidden": (40, 32), "time_steps": 4, "phases": 2, "phase_epochs": 1,
+    "batch_size": 64, "replay_batch_size": 16, "per_class": 8, "remembered": 8, "least_share": 0.5,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_units() -> Iterator[None]:
+    """Networks this small run out of idle units; that they say so is tested elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CapacityExhausted)
+        yield
+
+
+def digits() -> Stream:
+    return streams.open("split-digits", seed=0, options={"train_per_class": 30})
+
+
+def built(stream: Stream, **settings: object) -> SparseReplayLearner:
+    model = load_model("sharp")
+    return model.build(model.config(**SMALL | settings), stream.shape, 0)
+
+
+def taught(learner: SparseReplayLearner, stream: Stream, tasks: int) -> None:
+    for task, _ in zip(stream, range(tasks), strict=False):
+        learner.begin_task(task)
+        for batch in scheduled(task, learner.schedule):
+            learner.observe(batch)
+        learner.end_task(task)
+
+
+@pytest.mark.parametrize("coding", ["rate", "spiking"])
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_a_class_outside_the_window_is_answered_alike_to_the_bit_for_ever(coding, horizon):
+    stream = digits()
+    learner = built(stream, coding=coding, horizon=horizon, readout="both")
+    neighbours = learner.readouts["nearest"]
+    probe, mask, before, vectors = stream.test(0).inputs, torch.empty(0), torch.empty(0), torch.empty(0)
+    seen = []
+    for task in stream:
+        taught_one(learner, task)
+        if task.index == horizon:  # the first task's classes leave the window now
+            mask = neighbours.memory.classes[0].mask
+            before, vectors = neighbours.features(probe)[:, mask], neighbours.memory.classes[0].vectors
+            assert float(before.abs().sum()) > 0, "silent"
+            assert bool((~mask & learner.plasticity.active()).any() | ~mask.all()), "no room for later tasks"
+        if task.index > horizon:
+            assert torch.equal(neighbours.features(probe)[:, mask], before)
+            assert torch.equal(neighbours.memory.classes[0].vectors, vectors)
+            seen.append(int(learner.plasticity.active().sum()))
+    assert seen
+
+
+def taught_one(learner: SparseReplayLearner, task) -> None:
+    learner.begin_task(task)
+    for batch in scheduled(task, learner.schedule):
+        learner.observe(batch)
+    learner.end_task(task)
+
+
+def test_statistics_of_frozen_units_are_those_of_the_finished_network():
+    stream = digits()
+    learner = built(stream, coding="rate")
+    taught(learner, stream, 4)
+    readout = learner.readouts["discriminant"]
+    first = next(iter(stream))
+    batch = next(first.batches(10**6, -1))
+    level = readout.memory.levels[0]
+    rows = readout.memory.scaled(readout.features(batch.inputs), level.mask)
+    for label in first.classes:
+        torch.testing.assert_close(level.means[label], rows[batch.labels == label].mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_learning_beats_chance_and_replay_keeps_what_the_published_readout_needs():
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": 80})
+    learner = built(stream, coding="rate", channels=(16, 16), hidden=(100, 100), phases=4, readout="both")
+    history = run(learner, stream)
+    assert sum(a for a in history.accuracy[-1] if a is not None) / 5 > 0.85
+    learner.answer_by("nearest")
+    right = [
+        float((learner.predict(stream.test(i).inputs).argmax(1) == stream.test(i).labels).float().mean())
+        for i in range(5)
+    ]
+    assert sum(right) / 5 > 0.5
+    with pytest.raises(BadInput, match="readout"):
+        learner.answer_by("nearset")
+
+
+def test_a_learner_goes_on_from_its_state_as_if_it_had_never_stopped():
+    stream = digits()
+    one, two = built(stream, coding="rate", readout="both"), built(stream, coding="rate", readout="both")
+    taught(one, stream, 2)
+    two.load_state_dict(one.state_dict())
+    third = list(stream)[2]
+    taught_one(one, third)
+    taught_one(two, third)
+    inputs = stream.test(0).inputs
+    for name in ("discriminant", "nearest"):
+        one.answer_by(name)
+        two.answer_by(name)
+        assert torch.equal(one.predict(inputs), two.predict(inputs))
+
+
+@pytest.mark.parametrize("replay", ["activation", "raw", "none"])
+def test_bytes_count_present_connections_alone_and_the_window_only_its_horizon(replay):
+    stream = digits()
+    learner = built(stream, coding="spiking", replay=replay, readout="nearest")
+    taught(learner, stream, 3)
+    cost = learner.cost(stream.test(0).inputs[:8])
+    weights = sum(int((one.module.weight != 0).sum()) for _, one in learner.plasticity.afferents())
+    biases = sum(one.module.bias.numel() for _, one in learner.plasticity.afferents())
+    live = learner.plasticity.live_weights()
+    assert weights <= live <= 0.6 * sum(one.module.weight.numel() for _, one in learner.plasticity.afferents())
+    assert cost.parameter_bytes == 4 * (live + biases)
+    if replay == "none":
+        assert learner.window is None
+        assert not learner.abilities.replays
+    else:
+        assert learner.window.classes() == [4, 5]
+        stored = {"activation": 8 * 4 * 4 * 4 / 8, "raw": 64}[replay]
+        assert learner.window.byte_counts()[1] == pytest.approx(16 * (stored + 12), rel=0.1)
+    dense = count_operations(learner.network, stream.test(0).inputs[:8])
+    assert 0 < cost.synaptic_operations_per_sample < 0.75 * dense.synaptic_operations
+
+
+def test_replay_reaches_what_lies_behind_the_cut_and_nothing_before():
+    stream = digits()
+    learner = built(stream, coding="rate")
+    taught(learner, stream, 1)
+    features, labels = learner.window.replayed(learner.network, 12, torch.Generator().manual_seed(0))
+    assert sorted(set(labels.tolist())) == [0, 1]
+    assert (labels == 0).sum() == 6
+    features.square().sum().backward()
+    grads = [layer.synapse.weight.grad for layer in learner.network.layers]
+    assert [grad is not None and float(grad.abs().sum()) > 0 for grad in grads] == [False, False, True, True]
+
+
+def test_fixed_layers_stay_as_they_were():
+    stream = digits()
+    learner = built(stream, coding="rate", fixed_layers=2)
+    before = [layer.synapse.weight.detach().clone() for layer in learner.network.layers]
+    taught(learner, stream, 2)
+    same = [torch.equal(a, layer.synapse.weight) for a, layer in zip(before, learner.network.layers, strict=True)]
+    assert same == [True, True, False, False]
+
+
+def test_the_contrast_is_its_formula_and_its_gradient_is_right():
+    draws = torch.Generator().manual_seed(0)
+    features = torch.rand(7, 5, generator=draws, dtype=torch.float64)
+    labels = torch.tensor([0, 0, 1, 1, 1, 2, 0])
+    z = functional.normalize(features, dim=1)
+    terms = []
+    for i in range(7):
+        others = [a for a in range(7) if a != i]
+        positives = [p for p in others if labels[p] == labels[i]]
+        if positives:
+            bottom = torch.stack([z[i] @ z[a] / 0.3 for a in others]).logsumexp(0)
+            terms.append(-sum(z[i] @ z[p] / 0.3 - bottom for p in positives) / len(positives))
+    expected = torch.stack(terms).mean()
+    torch.testing.assert_close(supervised_contrastive(features, labels, temperature=0.3), expected)
+    features.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: supervised_contrastive(x, labels, temperature=0.3), features)
+
+
+def test_silent_samples_and_lonely_classes_leave_the_contrast_finite():
+    features = torch.zeros(4, 3, requires_grad=True)
+    loss = supervised_contrastive(features, torch.tensor([0, 0, 1, 1]))
+    loss.backward()
+    assert bool(torch.isfinite(loss))
+    assert bool(torch.isfinite(features.grad).all())
+    mixed = torch.tensor([[0.0, 0.0], [1.0, 0.5], [0.2, 1.0], [0.0, 0.0]], requires_grad=True)
+    supervised_contrastive(mixed, torch.tensor([0, 0, 1, 1])).backward()
+    assert float(mixed.grad[[0, 3]].abs().max()) == 0
+    assert 0 < float(mixed.grad.abs().max()) < 100, "a silent sample explodes"
+    alone = supervised_contrastive(torch.rand(3, 3, requires_grad=True), torch.tensor([0, 1, 2]))
+    assert float(alone.detach()) == 0
+    alone.backward()
+    with pytest.raises(BadInput, match="temperature"):
+        supervised_contrastive(features, torch.tensor([0, 0, 1, 1]), temperature=0)
+
+
+def test_neighbours_vote_on_the_units_of_their_own_class():
+    memory = MaskedNeighbours(neighbours=1)
+    memory.remember(0, torch.tensor([[1.0, 0.0, 9.0]]), torch.tensor([True, True, False]))
+    memory.remember(2, torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([True, True, True]))
+    scores = memory.scores(torch.tensor([[2.0, 0.0, 50.0], [0.0, 1.0, 1.0]]))
+    assert scores.argmax(1).tolist() == [0, 2]
+    assert bool(torch.isinf(scores[:, 1]).all())
+    assert memory.bytes == 4 * 2 + 4 * 3 + 2
+    other = MaskedNeighbours(neighbours=1)
+    other.load_state_dict(memory.state_dict())
+    assert torch.equal(other.scores(torch.eye(3)), memory.scores(torch.eye(3)))
+    with pytest.raises(BadInput, match="at least one vector"):
+        memory.remember(1, torch.zeros(0, 3), torch.ones(3, dtype=torch.bool))
+    with pytest.raises(BadInput, match="finite"):
+        memory.remember(1, torch.full((1, 3), float("nan")), torch.ones(3, dtype=torch.bool))
+
+
+def test_discriminants_agree_with_an_established_library_and_with_themselves_in_parts():
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 3
+    rows = torch.rand(300, 6, generator=draws) + torch.nn.functional.one_hot(labels, 6) * 0.4
+    whole, parts = NestedDiscriminant([6], shrinkage=1e-9), NestedDiscriminant([6], shrinkage=1e-9)
+    for memory in (whole, parts):
+        memory.open_level(torch.ones(6, dtype=torch.bool))
+    whole.update(rows, labels)
+    for start in range(0, 300, 37):
+        parts.update(rows[start : start + 37], labels[start : start + 37])
+    torch.testing.assert_close(parts.levels[0].scatter, whole.levels[0].scatter, rtol=1e-4, atol=1e-5)
+    reference = LinearDiscriminantAnalysis(priors=[1 / 3] * 3).fit(functional.normalize(rows, dim=1), labels)
+    assert (whole.scores(rows).argmax(1).numpy() == reference.predict(functional.normalize(rows, dim=1))).mean() > 0.99
+
+
+def test_units_that_came_later_never_enter_a_comparison_with_older_classes():
+    draws = torch.Generator().manual_seed(1)
+    memory = NestedDiscriminant([4])
+    first = torch.tensor([True, True, False, False])
+    memory.open_level(first)
+    memory.update(torch.rand(40, 4, generator=draws) + torch.tensor([1.0, 0, 0, 0]), torch.zeros(40, dtype=torch.int64))
+    memory.open_level(torch.ones(4, dtype=torch.bool))
+    for label in (1, 2):
+        memory.update(
+            torch.rand(40, 4, generator=draws) + functional.one_hot(torch.tensor(label), 4), torch.full((40,), label)
+        )
+    probe = torch.rand(5, 4, generator=draws)
+    changed = probe.clone()
+    changed[:, 2:] += 3 * torch.rand(5, 2, generator=draws)
+    margin = memory._on_level(probe, 0)
+    assert set(margin) == {0, 1, 2}
+    assert set(memory._on_level(probe, 1)) == {1, 2}
+    for label in (1, 2):
+        assert torch.equal(memory._on_level(probe, 0)[label], memory._on_level(changed, 0)[label])
+    assert memory.bytes == 4 * (3 + 3 * 2) + 1 + 4 * (10 + 2 * 4) + 1
+    with pytest.raises(BadInput, match="frozen units stay frozen"):
+        memory.open_level(first)
+    again = NestedDiscriminant([4])
+    again.load_state_dict(memory.state_dict())
+    assert torch.equal(again.scores(probe), memory.scores(probe))
+
+
+def test_constant_activity_gives_finite_scores():
+    memory = NestedDiscriminant([3])
+    memory.open_level(torch.ones(3, dtype=torch.bool))
+    memory.update(torch.zeros(6, 3), torch.arange(6) % 2)
+    assert bool(torch.isfinite(memory.scores(torch.zeros(2, 3))).all())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizon": 0}, "horizon"),
+        ({"density": 0}, "density"),
+        ({"cut": 9}, "cut must lie between 1 and 3"),
+        ({"phases": 0}, "phases"),
+        ({"temperature": -1}, "temperature"),
+        ({"shrinkage": 0}, "shrinkage"),
+        ({"read_layers": 0}, "last"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_learnt(settings, message):
+    with pytest.raises(BadInput, match=message):
+        built(digits(), **settings)
