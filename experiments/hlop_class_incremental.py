@@ -20,7 +20,7 @@ OUT = "results/experiments/hlop_class_incremental"
 ONE_LAYER = {"rate": {"hidden": (1600,)}, "spiking": {"hidden": (1600,), "threshold": 0.05}}
 EQUAL_BYTES = {"features": 1650, "time_steps": 16}
 CONVOLUTIONS = {"network": "cnn", "readout_layers": 1, "optimiser": "momentum", "learning_rate": 0.01, "epochs": 5}
-UNLEARNT = CONVOLUTIONS | {"learning_rate": 1e-9}
+UNLEARNT = CONVOLUTIONS | {"learning_rate": 1e-9, "epochs": 1}
 CIFAR = (("CIFAR-10 subset", "split-cifar10", {}), ("CIFAR-100 subset", "split-cifar100", {"classes_per_task": 10}))
 
 CLAIMS = [
@@ -44,7 +44,7 @@ CLAIMS = [
         options=options,
     )
     for name, stream, options in CIFAR
-    for coding in ("spiking", "rate")
+    for coding in ("rate",)  # spiking, a row takes hours
     for label, model, stated, settings in (
         ("protected convolutions, 99 %", "hlop", "above patches", CONVOLUTIONS),
         ("convolutions not learnt", "hlop", "", UNLEARNT),
