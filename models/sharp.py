@@ -58,6 +58,7 @@ class Config:
     learning_rate: float = 1.0  # as published, for Adadelta
     batch_size: int = 256  # samples a step; 1024 for Fashion-MNIST, 64 for CIFAR-100
     replay_batch_size: int = 256  # replayed samples a step, likewise
+    skip_idle: Literal["training", "always", "never"] = "training"  # idle units take no time; "always": nor in answers
     fixed_layers: int = 0  # layers, from the input, that do not learn
     readout: Literal["discriminant", "nearest", "both"] = "discriminant"  # "nearest": neighbours vote, as published
     read_layers: int = 3  # "discriminant": last layers whose units are read
@@ -92,8 +93,8 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         optimiser=make_optimiser(config.optimiser, learning_rate=config.learning_rate),
         batch_size=config.batch_size, replay_batch_size=config.replay_batch_size, phases=config.phases,
         phase_epochs=config.phase_epochs, least_share=config.least_share, period=config.period,
-        temperature=config.temperature, reinitialise=config.reinitialise, fixed_layers=config.fixed_layers,
-        seed=seed, device=device,
+        temperature=config.temperature, reinitialise=config.reinitialise, skip_idle=config.skip_idle,
+        fixed_layers=config.fixed_layers, seed=seed, device=device,
     )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def make_window(config: Config, task_shape: TaskShape, cut: int, seed: int) -> A
     default = "raster" if config.coding == "spiking" else "quantised"
     return ActivationWindow(
         ActivationReplay(
-            f"layers.{cut - 1}", store=default if config.store == "auto" else config.store,
+            cut - 1, store=default if config.store == "auto" else config.store,
             per_class=config.per_class, horizon=config.horizon, choose=config.choose, seed=seed,
         )
     )  # fmt: skip

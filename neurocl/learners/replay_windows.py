@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import ActivationReplay, RawReplay
 from neurocl.networks import Network, evaluating
@@ -26,7 +27,7 @@ class Window(Part, Protocol):
         """Return the labels kept."""
         ...
 
-    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    def replayed(self, working: ActiveNetwork, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
         ...
 
@@ -36,14 +37,15 @@ class Window(Part, Protocol):
 
 
 class ActivationWindow:
-    """Hidden activity at a cut: what lies before it does not run in replay, and cannot be corrected by it.
+    """Hidden activity behind a layer: what lies before it does not run in replay, and cannot be corrected by it.
 
     Args:
-        memory: The store, with its cut and horizon.
+        memory: The store, with its horizon; its cut is the number of the layer.
     """
 
     def __init__(self, memory: ActivationReplay) -> None:
         self.memory = memory
+        self.layer = int(memory.cut.name)
 
     def keep(self, network: Network, task: Task) -> None:
         """Record the task's samples and keep those that the store chooses; see the contract."""
@@ -57,11 +59,12 @@ class ActivationWindow:
         """Return the labels kept."""
         return [*self.memory.classes]
 
-    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    def replayed(self, working: ActiveNetwork, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
-        drawn = self.memory.draw_balanced(n, draws)
+        drawn, network = self.memory.draw_balanced(n, draws), working.network
         device = next(network.parameters()).device
-        return self.memory.replay(network, drawn.activity.to(device)), drawn.labels.to(device)
+        activity = working.at_cut(drawn.activity.to(device), self.layer)
+        return network.forward_from(self.layer, activity), drawn.labels.to(device)
 
     def features_of(self, network: Network, label: int) -> Tensor:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
@@ -111,9 +114,9 @@ class RawWindow:
         """Return the labels kept."""
         return sorted({label for store in self.stores.values() for label in store.labels.tolist()})
 
-    def replayed(self, network: Network, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+    def replayed(self, working: ActiveNetwork, n: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return features with gradient, and labels, of ``n`` samples spread over the classes."""
-        labels, inputs = self.classes(), []
+        labels, inputs, network = self.classes(), [], working.network
         shares = [n // len(labels) + (place < n % len(labels)) for place in range(len(labels))]
         counts = []
         for label, share in zip(labels, shares, strict=True):

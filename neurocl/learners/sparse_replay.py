@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, optim
 
+from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.contrastive import supervised_contrastive
 from neurocl.learners.features import SeenClasses
 from neurocl.learners.footprint import copied, measured, tensor_bytes
@@ -47,6 +48,7 @@ class SparseReplayLearner:
         period: Phases until the share would be 0.
         temperature: Of the contrast.
         reinitialise: Whether idle units start anew at the end of a task.
+        skip_idle: See :class:`~neurocl.learners.active_network.ActiveNetwork`.
         fixed_layers: Number of layers, from the input, that do not learn: pre-trained ones. ``plasticity`` has as many.
         seed: Decides what is replayed.
         name: What error messages call the learner.
@@ -74,6 +76,7 @@ class SparseReplayLearner:
         period: int = 30,
         temperature: float = 0.1,
         reinitialise: bool = True,
+        skip_idle: str = "training",
         fixed_layers: int = 0,
         seed: int = 0,
         name: str = "sharp",
@@ -81,6 +84,7 @@ class SparseReplayLearner:
     ) -> None:
         self.network = network.to(device)
         self.plasticity, self.readouts, self.window = plasticity, dict(readouts), window
+        self.working = ActiveNetwork(self.network, plasticity, skip_idle=skip_idle)
         self.answering = next(iter(self.readouts))
         self.phases, self.phase_epochs = check_count("phases", phases), check_count("phase_epochs", phase_epochs)
         self.schedule = Schedule(batch_size=batch_size, epochs=self.phases * self.phase_epochs)
@@ -118,14 +122,14 @@ class SparseReplayLearner:
         if self._task_step % steps_a_phase == 0:
             self._begin_phase(task, self._task_step // steps_a_phase + 1)
         optimiser = cast(optim.Optimizer, self._optimiser)
-        self.network.train()
-        for layer in self.network.layers[: self.fixed_layers]:
+        network = self.working.network.train()
+        for layer in network.layers[: self.fixed_layers]:
             layer.eval()
-        features, labels = self._active(self.network(batch.inputs)), batch.labels
+        features, labels = self.working.active(network(batch.inputs)), batch.labels
         if self.window is not None and self.window.classes():
             draws = generator(self.seed, "replay", self.steps)
-            replayed, of_replayed = self.window.replayed(self.network, self.replay_batch_size, draws)
-            features = torch.cat([features, self._active(replayed)])
+            replayed, of_replayed = self.window.replayed(self.working, self.replay_batch_size, draws)
+            features = torch.cat([features, self.working.active(replayed)])
             labels = torch.cat([labels, of_replayed.to(labels)])
         loss = supervised_contrastive(features, labels, temperature=self.temperature)
         value = float(loss.detach())
@@ -147,11 +151,12 @@ class SparseReplayLearner:
             raise BadInput(f"{self.name}: a task must show a batch before it ends; task {task.index} showed none")
         self.network.zero_grad(set_to_none=True)
         self._optimiser = self._task = None
+        self.working.settle()
         self.plasticity.promote()
         if self.reinitialise:
             self.plasticity.reinitialise()
         for readout in self.readouts.values():
-            readout.learn(task, self.window)
+            readout.learn(self.working, task, self.window)
         if self.window is not None:
             self.window.keep(self.network, task)
 
@@ -164,7 +169,7 @@ class SparseReplayLearner:
         self._classes.check_begun(self.name)
         readout = self.readouts[self.answering]
         if readout.known():
-            scores = readout.scores(inputs)
+            scores = readout.scores(self.working, inputs)
         else:
             axis = 0 if self.network.shape.time_steps is None else 1
             scores = inputs.new_zeros(inputs.shape[axis], self._classes.seen[-1] + 1)
@@ -192,6 +197,7 @@ class SparseReplayLearner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that outlives a task."""
+        self.working.settle()
         return copied(
             {
                 "network": self.network.state_dict(),
@@ -207,6 +213,7 @@ class SparseReplayLearner:
         """Take over what :meth:`state_dict` returned; the learner must be built from the same config."""
         self.network.load_state_dict(state["network"])
         self.plasticity.load_state_dict(state["plasticity"])
+        self.working = ActiveNetwork(self.network, self.plasticity, skip_idle=self.working.skip_idle)
         for name, readout in self.readouts.items():
             readout.load_state_dict(state["readouts"][name])
         if self.window is not None:
@@ -215,18 +222,16 @@ class SparseReplayLearner:
         self.steps = state["steps"]
 
     def _begin_phase(self, task: Task, phase: int) -> None:
-        """Select units by their activity on the task's first samples, rewire, and renew the optimiser."""
+        """Select units by their activity on the task's first samples, rewire, and renew network and optimiser."""
+        self.working.settle()
         activity = unit_activity(self.network, next(task.batches(SELECTION_SAMPLES, -1)).inputs.to(self.device))
         share = annealed_share(phase, period=self.period, least=self.least_share)
         self._report["silent_layers"] = self.plasticity.select(activity, share)
         self._report["selected"] = [float((ranks > 0).float().mean()) for ranks in self.plasticity.ranks]
         self.plasticity.rewire()
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self._optimiser = self.plasticity.guard(self._make_optimiser(parameters))
-
-    def _active(self, features: Float[Tensor, "batch unit"]) -> Float[Tensor, "batch unit"]:
-        """Return features with those of idle units 0; nothing is learnt through them."""
-        return features * self.plasticity.active().to(features)
+        self.working.renew()
+        parameters = [parameter for parameter in self.working.network.parameters() if parameter.requires_grad]
+        self._optimiser = self.working.guard(self._make_optimiser(parameters))
 
 
 def unit_activity(network: Network, inputs: Tensor) -> list[Float[Tensor, " unit"]]:

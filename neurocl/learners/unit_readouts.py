@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import MaskedNeighbours, NestedDiscriminant
 from neurocl.networks import Network
@@ -34,7 +35,7 @@ class Past(Protocol):
 class UnitReadout(Part, Protocol):
     """Contract: learns at the end of a task, answers at any time."""
 
-    def learn(self, task: Task, past: Past | None) -> None:
+    def learn(self, working: ActiveNetwork, task: Task, past: Past | None) -> None:
         """Look back on ``task``, whose units have just been promoted; ``past`` shows older classes of the window."""
         ...
 
@@ -42,7 +43,7 @@ class UnitReadout(Part, Protocol):
         """Return the classes it can answer with."""
         ...
 
-    def scores(self, inputs: Tensor) -> Float[Tensor, "sample label"]:
+    def scores(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample label"]:
         """Return a score for every label."""
         ...
 
@@ -63,7 +64,7 @@ class Neighbours:
         self.network, self.plasticity, self.memory = network, plasticity, memory
         self.per_class = check_count("per_class", per_class)
 
-    def learn(self, task: Task, past: Past | None) -> None:
+    def learn(self, working: ActiveNetwork, task: Task, past: Past | None) -> None:
         """Remember classes of ``task``; make vectors of other classes anew where ``past`` can still show them."""
         if past is not None:
             for label in sorted(set(past.classes()) - set(task.classes)):
@@ -71,19 +72,19 @@ class Neighbours:
                 self.memory.remember(label, self._active(features), self.memory.classes[label].mask)
         learnt = self.plasticity.ranks[-1] >= 2
         for label, inputs in first_of_classes(self.network, task, self.per_class):
-            self.memory.remember(label, self.features(inputs), learnt)
+            self.memory.remember(label, self.features(working, inputs), learnt)
 
     def known(self) -> list[int]:
         """Return the classes it can answer with."""
         return sorted(self.memory.classes)
 
-    def scores(self, inputs: Tensor) -> Float[Tensor, "sample label"]:
+    def scores(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample label"]:
         """Return a score for every label."""
-        return self.memory.scores(self.features(inputs))
+        return self.memory.scores(self.features(working, inputs))
 
-    def features(self, inputs: Tensor) -> Float[Tensor, "sample unit"]:
+    def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the last layer's activity, that of idle units 0."""
-        return self._active(self.network.hidden_features(inputs, last=1))
+        return self._active(working.hidden_features(inputs, last=1))
 
     def _active(self, features: Tensor) -> Tensor:
         return features * self.plasticity.active().to(features)
@@ -122,10 +123,10 @@ class Discriminants:
         self.memory: NestedDiscriminant | None = None
         NestedDiscriminant([1], shrinkage=shrinkage)
 
-    def learn(self, task: Task, past: Past | None) -> None:
+    def learn(self, working: ActiveNetwork, task: Task, past: Past | None) -> None:
         """Begin a level of what is frozen now, and add all samples of ``task`` to all levels."""
         for batch in task.batches(AT_ONCE, -1):
-            features = self.features(batch.inputs.to(next(self.network.parameters()).device))
+            features = self.features(working, batch.inputs.to(next(self.network.parameters()).device))
             if self.memory is None:
                 self.memory = NestedDiscriminant(self._sizes(features), shrinkage=self.shrinkage)
             self.memory.open_level(self._frozen())
@@ -135,15 +136,15 @@ class Discriminants:
         """Return the classes it can answer with."""
         return [] if self.memory is None else self.memory.labels()
 
-    def scores(self, inputs: Tensor) -> Float[Tensor, "sample label"]:
+    def scores(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample label"]:
         """Return a score for every label."""
         if self.memory is None:
             raise BadInput("no class is known yet: learn a task first")
-        return self.memory.scores(self.features(inputs))
+        return self.memory.scores(self.features(working, inputs))
 
-    def features(self, inputs: Tensor) -> Float[Tensor, "sample unit"]:
+    def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the activity of the layers read, one after another."""
-        return self.network.hidden_features(inputs, last=self.last)
+        return working.hidden_features(inputs, last=self.last)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (bytes of the statistics, 0)."""

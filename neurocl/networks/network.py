@@ -109,6 +109,10 @@ class Network(nn.Module):
         Raises:
             BadInput: If ``last`` is negative or above the number of hidden layers.
         """
+        return torch.cat(self.features_by_layer(inputs, last=last), dim=1)
+
+    def features_by_layer(self, inputs: Tensor, *, last: int = 0) -> list[Float[Tensor, "batch feature"]]:
+        """Return what :meth:`hidden_features` puts together, layer by layer."""
         with torch.no_grad(), evaluating(self):
             signal, found = self.encoding.signal(self._checked(inputs)), []
             layers = self._hidden_layers()
@@ -118,7 +122,7 @@ class Network(nn.Module):
                 signal = layer(signal)
                 if not last or depth >= len(layers) - last:
                     found.append(self.readout.features(signal))
-            return torch.cat(found, dim=1)
+            return found
 
     def activity_at(self, cut: str | int, inputs: Tensor) -> Float[Tensor, "time batch *unit"]:
         """Return what passes a cut, in evaluation mode and without gradients; layers behind it do not run.

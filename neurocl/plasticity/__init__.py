@@ -13,6 +13,7 @@ from neurocl.plasticity.fisher import fisher_diagonal as fisher_diagonal
 from neurocl.plasticity.hebbian import anti_hebbian_step as anti_hebbian_step
 from neurocl.plasticity.hebbian import hebbian_coupling as hebbian_coupling
 from neurocl.plasticity.hebbian import oja_step as oja_step
+from neurocl.plasticity.held_units import HeldUnits as HeldUnits
 from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
 from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
 from neurocl.plasticity.lateral_circuit import LateralCircuit as LateralCircuit
@@ -34,6 +35,8 @@ from neurocl.plasticity.stdp import stdp_drive as stdp_drive
 from neurocl.plasticity.structural_plasticity import CapacityExhausted as CapacityExhausted
 from neurocl.plasticity.structural_plasticity import Rewired as Rewired
 from neurocl.plasticity.structural_plasticity import StructuralPlasticity as StructuralPlasticity
+from neurocl.plasticity.unit_layers import UnitLayer as UnitLayer
+from neurocl.plasticity.unit_layers import unit_layers as unit_layers
 from neurocl.plasticity.unit_selection import annealed_share as annealed_share
 from neurocl.plasticity.unit_selection import most_active as most_active
 
@@ -48,6 +51,7 @@ __all__ = [
     "FisherKind",
     "GateKind",
     "HebbianRule",
+    "HeldUnits",
     "HistoryKind",
     "LateralCircuit",
     "LateralCircuits",
@@ -63,6 +67,7 @@ __all__ = [
     "SpikeRates",
     "StructuralPlasticity",
     "ThreeFactors",
+    "UnitLayer",
     "annealed_share",
     "anti_hebbian_step",
     "attach_lateral",
@@ -74,4 +79,5 @@ __all__ = [
     "saturating_step",
     "stdp_drive",
     "three_factor_drive",
+    "unit_layers",
 ]

@@ -60,11 +60,11 @@ def test_a_class_outside_the_window_is_answered_alike_to_the_bit_for_ever(coding
         taught_one(learner, task)
         if task.index == horizon:  # the first task's classes leave the window now
             mask = neighbours.memory.classes[0].mask
-            before, vectors = neighbours.features(probe)[:, mask], neighbours.memory.classes[0].vectors
+            before, vectors = neighbours.features(learner.working, probe)[:, mask], neighbours.memory.classes[0].vectors
             assert float(before.abs().sum()) > 0, "silent"
             assert bool((~mask & learner.plasticity.active()).any() | ~mask.all()), "no room for later tasks"
         if task.index > horizon:
-            assert torch.equal(neighbours.features(probe)[:, mask], before)
+            assert torch.equal(neighbours.features(learner.working, probe)[:, mask], before)
             assert torch.equal(neighbours.memory.classes[0].vectors, vectors)
             seen.append(int(learner.plasticity.active().sum()))
     assert seen
@@ -85,7 +85,7 @@ def test_statistics_of_frozen_units_are_those_of_the_finished_network():
     first = next(iter(stream))
     batch = next(first.batches(10**6, -1))
     level = readout.memory.levels[0]
-    rows = readout.memory.scaled(readout.features(batch.inputs), level.mask)
+    rows = readout.memory.scaled(readout.features(learner.working, batch.inputs), level.mask)
     for label in first.classes:
         torch.testing.assert_close(level.means[label], rows[batch.labels == label].mean(0), rtol=1e-5, atol=1e-6)
 
@@ -146,12 +146,35 @@ def test_replay_reaches_what_lies_behind_the_cut_and_nothing_before():
     stream = digits()
     learner = built(stream, coding="rate")
     taught(learner, stream, 1)
-    features, labels = learner.window.replayed(learner.network, 12, torch.Generator().manual_seed(0))
+    features, labels = learner.window.replayed(learner.working, 12, torch.Generator().manual_seed(0))
     assert sorted(set(labels.tolist())) == [0, 1]
     assert (labels == 0).sum() == 6
     features.square().sum().backward()
-    grads = [layer.synapse.weight.grad for layer in learner.network.layers]
+    grads = [layer.synapse.weight.grad for layer in learner.working.network.layers]
     assert [grad is not None and float(grad.abs().sum()) > 0 for grad in grads] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("coding", ["rate", "spiking"])
+@pytest.mark.parametrize("replay", ["activation", "raw"])
+def test_training_without_idle_units_learns_what_training_the_whole_network_learns(coding, replay):
+    stream = digits()
+    learners = [
+        built(stream, coding=coding, replay=replay, optimiser="sgd", learning_rate=0.01, readout="both", skip_idle=skip)
+        for skip in ("never", "training", "always")
+    ]
+    for learner in learners:
+        taught(learner, stream, 2)
+        assert not bool(learner.plasticity.active().all()), "nothing was idle"
+    probe = stream.test(0).inputs
+    whole = [tensor for tensor in learners[0].network.state_dict().values()]
+    for other in learners[1:]:
+        for a, b in zip(whole, other.network.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        for name in ("discriminant", "nearest"):
+            learners[0].answer_by(name)
+            other.answer_by(name)
+            alike = learners[0].predict(probe).argmax(1) == other.predict(probe).argmax(1)
+            assert float(alike.float().mean()) > 0.95
 
 
 def test_fixed_layers_stay_as_they_were():
