@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from neurocl.memory.injection import Injection, tensor_in
+from neurocl.memory.injection import Injection, replaced, tensor_in
 from neurocl.neurons.hidden import reset
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.modes import evaluating
@@ -70,6 +70,8 @@ class Cut:
                 calls = [check_tensor(tensor_in(passed), self.name).detach().clone()]
             else:
                 calls = self._collected(network, inputs, args, kw)
+                if not self.seen:
+                    self._check_bottleneck(network, inputs, args, kw)
         recorded = calls[0] if len(calls) == 1 else stacked(calls, self.name)
         self.seen = {
             "inputs": list(inputs.shape),
@@ -130,6 +132,30 @@ class Cut:
                 "name one that is, or give run= the loop that calls it"
             )
         return calls
+
+    def _check_bottleneck(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+        """Refuse a cut that the output depends on the inputs past, as far as gradients tell: replay would be wrong."""
+
+        def detach(_: nn.Module, __: Any, output: Any) -> Any:
+            return replaced(output, check_tensor(tensor_in(output), self.name).detach())
+
+        hook = self._target(network).register_forward_hook(detach)
+        try:
+            reset(network)
+            with torch.enable_grad():
+                probe = inputs.detach().clone().requires_grad_(inputs.is_floating_point())
+                result = tensor_in(self._running(network, probe.clone(), args, kw))
+                if result is None or not result.requires_grad or not probe.requires_grad:
+                    return
+                shares = torch.linspace(0.5, 1.5, result.numel()).to(result).view_as(result)
+                (past,) = torch.autograd.grad((result * shares).sum(), probe, allow_unused=True)
+        finally:
+            hook.remove()
+        if past is not None and bool(past.any()):
+            raise BadInput(
+                f"cut must be passed by all that goes on; the output depends on the inputs past {self.name!r} too: "
+                "cut before or behind the whole block that the shortcut goes around"
+            )
 
     def _running(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         return network(inputs, *args, **kw) if self.run is None else self.run(network, inputs, *args, **kw)

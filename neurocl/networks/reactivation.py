@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurocl.networks.layers import HiddenLayer, area_of, pooled, sent
 from neurocl.networks.signal import Signal
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.checks import BadInput, check_finite, check_name
 
 
 def place_of(cut: str | int, layers: Sequence[HiddenLayer]) -> tuple[int, bool]:
@@ -55,3 +55,17 @@ def sent_again(layer: HiddenLayer, values: Tensor, *, before_pooling: bool) -> S
     if signal.are_spikes and values.device.type == "cpu" and not bool(((values == 0) | (values == 1)).all()):
         return replace(signal, spikes_per_unit=None)
     return signal
+
+
+def check_activity(activity: Tensor, cut: str | int, units: tuple[int, ...], *, finite: bool) -> None:
+    """Refuse activity that does not fit a cut where ``units`` values pass."""
+    if activity.ndim < 2 or tuple(activity.shape[2:]) != units or not activity.is_floating_point():
+        wanted = ", ".join(["T", "B", *map(str, units)])
+        raise BadInput(
+            f"activity must be floating-point [{wanted}] at {cut!r}; got {activity.dtype} {list(activity.shape)}: "
+            "give what activity_at() returns"
+        )
+    if activity.numel() == 0:
+        raise BadInput(f"activity must hold at least one step and one sample; got shape {list(activity.shape)}")
+    if finite:
+        check_finite("activity", activity)

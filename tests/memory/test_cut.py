@@ -390,6 +390,27 @@ def test_a_cut_that_cannot_be_is_refused(cut, message):
         ActivationReplay(cut).record(Torn, torch.rand(BATCH, INPUTS))
 
 
+class Shortcut(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(INPUTS, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(x + self.inner(x).relu()).softmax(1)  # whose sum does not depend on anything
+
+
+def test_a_cut_that_a_shortcut_goes_around_is_refused():
+    network, x = Shortcut(), torch.rand(BATCH, INPUTS)
+    with pytest.raises(BadInput, match="the output depends on the inputs past 'inner' too"):
+        ActivationReplay("inner").record(network, x)
+    assert not network.inner._forward_hooks
+    for cut in ("first", "last"):
+        assert ActivationReplay(cut).record(network, x).shape[0] == BATCH
+
+
 @pytest.mark.parametrize(
     ("cut", "message"),
     [("layer.0", "no cut named 'layer.0'; did you mean 'layers.0'"), (7, "no cut named 'layers.7'"), (-1, "no cut")],
