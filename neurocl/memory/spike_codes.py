@@ -87,18 +87,10 @@ def pack_events(raster: Bits) -> Events:
     # eight addresses fill `width` whole bytes: samples are filled up to groups of eight, the surplus bytes cut off
     filled = np.zeros(len(used), kind)
     starts = (np.arange(batch) * rows.shape[1]).astype(kind)  # modulo the word's size, as are the places less them
-    filled[used] = places_of(rows.reshape(-1)).astype(kind) - np.repeat(starts, counts)
+    filled[used] = np.flatnonzero(rows).astype(kind) - np.repeat(starts, counts)
     bits = np.unpackbits(filled.astype(kind.newbyteorder(">")).view(np.uint8)).reshape(len(filled), 8 * kind.itemsize)
     grouped = np.packbits(np.ascontiguousarray(bits[:, bits.shape[1] - width :]))
     return Events(grouped[in_use(counts, width, 8)], counts)
-
-
-def places_of(flags: Bits) -> NDArray[np.int64]:
-    """Return the places of what is true, as ``flatnonzero`` does, by eight where most are not."""
-    whole = len(flags) // 8 * 8
-    words = np.flatnonzero(flags[:whole].view(np.uint64))
-    inner = np.flatnonzero(flags[:whole].reshape(-1, 8)[words])
-    return np.concatenate([words[inner >> 3] * 8 + (inner & 7), whole + np.flatnonzero(flags[whole:])])
 
 
 def unpack_events(events: Events, steps: int, neurons: int) -> NDArray[np.float32]:
