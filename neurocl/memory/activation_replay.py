@@ -259,6 +259,7 @@ class ActivationReplay:
         Raises:
             BadInput: If nothing is stored.
         """
+        places = places.cpu()
         return Reactivated(
             activity=self._table.decoded(places.numpy(), generator),
             labels=self.labels[places],

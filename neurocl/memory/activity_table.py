@@ -161,8 +161,10 @@ class ActivityTable:
 
     def decoded(self, places: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
         """Return the activity of the samples at ``places``."""
-        if self.code is None:
+        if self.code is None or not len(self):
             raise BadInput("memory must hold samples to draw from, and holds none: add or observe some first")
+        if len(places) and not 0 <= places.min() <= places.max() < len(self):
+            raise BadInput(f"places must lie from 0 to {len(self) - 1}; got {places.min()} to {places.max()}")
         draws = None
         if generator is not None and self.options.get("timing") == "bernoulli":
             draws = np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=generator)))

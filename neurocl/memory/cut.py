@@ -90,16 +90,17 @@ class Cut:
     def replay(self, network: nn.Module, activity: Tensor, *args: Any, sequence: bool | None, **kw: Any) -> Any:
         """Return what the network makes of ``activity`` at the cut; see :meth:`ActivationReplay.replay`."""
         check_module(network)
-        device = next((parameter.device for parameter in network.parameters()), activity.device)
-        activity = activity.to(device)
+        kind = next((each for each in network.parameters() if each.is_floating_point()), activity)
+        activity = activity.to(kind.device)
         own = self._own_way(network)
         if own is not None:
             return own.forward_from(self.name, activity, *args, **kw)
         target = self._target(network)
         chain = None if self.run or args or kw else split_chain(network, str(self.name))
         if chain is not None:
+            self._check_units(activity)
             with at_rest(network):
-                passed = activity.clone()  # a module in place would write into the caller's
+                passed = activity.to(kind.dtype).clone()  # a module in place would write into the caller's
                 for module in chain[1]:
                     passed = module(passed)
                 return passed
@@ -164,6 +165,13 @@ class Cut:
         """Return the module at the cut."""
         modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
         return modules[check_name("cut", self.name, modules)]
+
+    def _check_units(self, activity: Tensor) -> None:
+        """Refuse activity of other units than were recorded; time and samples may be more or fewer."""
+        wanted, given = self.seen.get("activity", list(activity.shape)), list(activity.shape)
+        leading = 2 if len(wanted) > 2 and self.timed is not False else 1
+        if len(given) != len(wanted) or given[leading:] != wanted[leading:]:
+            raise BadInput(f"activity must be like what was recorded at {self.name!r}, {wanted}; got {given}")
 
     def _stand_in(self, activity: Tensor, sequence: bool | None) -> Tensor:
         """Return zeros in place of inputs for as many samples as ``activity`` has.

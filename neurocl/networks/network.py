@@ -269,7 +269,7 @@ class Network(nn.Module):
         if cut not in self._units:
             sample = next(self.parameters()).new_zeros(*self._leading(), *self.shape.input_shape)
             self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
-        check_activity(activity, cut, self._units[cut], finite=activity.device.type == "cpu" or not self.training)
+        check_activity(activity, cut, self._units[cut], finite=self._looks_at(activity))
         signal = sent_again(layers[place], activity.to(self._dtype()), before_pooling=before_pooling)
         return self._through(layers[place + 1 :], signal)
 
@@ -318,10 +318,15 @@ class Network(nn.Module):
             raise BadInput(
                 f"inputs must be {dtype} as the weights are; got {inputs.dtype}: convert them, bytes divided by 255"
             )
-        # on a GPU the check would wait for the device at every training step: there only evaluation checks
-        if not self._exact and not torch.compiler.is_compiling() and (inputs.device.type == "cpu" or not self.training):
+        if self._looks_at(inputs):
             check_finite("inputs", inputs)
         return inputs
+
+    def _looks_at(self, given: Tensor) -> bool:
+        """Whether values are checked; on a GPU that would wait for the device: only evaluation does."""
+        return (
+            not self._exact and not torch.compiler.is_compiling() and (given.device.type == "cpu" or not self.training)
+        )
 
     def _leading(self) -> tuple[int, ...]:
         """Return the axes of one sample before those of its values."""

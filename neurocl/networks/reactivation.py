@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from neurocl.kernels.transforms import inside_compiler, inside_transform
 from neurocl.networks.layers import HiddenLayer, area_of, pooled, sent
 from neurocl.networks.signal import Signal
 from neurocl.neurons import Neuron
@@ -52,9 +53,9 @@ def sent_again(layer: HiddenLayer, values: Tensor, *, before_pooling: bool) -> S
         signal = pooled(signal, pool, neuron)
     elif isinstance(pool, nn.AvgPool2d) and neuron.spiking:
         signal = replace(signal, spikes_per_unit=float(area_of(pool)))
-    if signal.are_spikes and values.device.type == "cpu" and not bool(((values == 0) | (values == 1)).all()):
-        return replace(signal, spikes_per_unit=None)
-    return signal
+    if not signal.are_spikes or values.device.type != "cpu" or inside_compiler() or inside_transform():
+        return signal  # where spikes are counted as events nowhere behind, what they are is not looked at
+    return signal if bool(((values == 0) | (values == 1)).all()) else replace(signal, spikes_per_unit=None)
 
 
 def check_activity(activity: Tensor, cut: str | int, units: tuple[int, ...], *, finite: bool) -> None:

@@ -336,6 +336,13 @@ def test_nothing_can_be_drawn_from_an_empty_memory():
     assert len(memory) == 0
 
 
+def test_places_that_are_none_are_refused():
+    memory = filled()
+    for places in ([12], [-1, 3]):
+        with pytest.raises(BadInput, match="places must lie from 0 to 11"):
+            memory.take(torch.tensor(places))
+
+
 def test_activity_of_any_precision_and_place_is_stored_alike(device):
     ids = torch.arange(6)
     for kind in (torch.float16, torch.bfloat16, torch.float64):

@@ -473,6 +473,40 @@ def test_values_that_are_no_spikes_are_weighed_by_what_they_are():
     assert not torch.allclose(halves, network.forward_from(0, activity))
 
 
+def test_a_plain_chain_refuses_other_units_and_takes_any_precision():
+    network = rates().double().eval()
+    x = inputs_for(network).double()
+    memory = ActivationReplay(network.cut)
+    activity = memory.record(network, x)
+    assert torch.allclose(memory.replay(network, activity.float()), network(x), atol=1e-6)
+    with pytest.raises(BadInput, match="activity must be like what was recorded at '2'"):
+        memory.replay(network, activity[:, :3])
+
+
+def test_replay_from_a_cut_runs_under_the_transforms_of_functions():
+    network = OURS["mlp"]().eval()
+    activity = network.activity_at(0, inputs_for(network))
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+
+    class Behind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, one: Tensor) -> Tensor:
+            return self.network.forward_from(0, one.unsqueeze(1)).square().sum()
+
+    def loss(weights, one):
+        return torch.func.functional_call(Behind(), {f"network.{k}": v for k, v in weights.items()}, (one,))
+
+    with network.exact_autograd():
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1))(parameters, activity)
+        whole = torch.func.grad(lambda weights: sum(loss(weights, one) for one in activity.unbind(1)))(parameters)
+    for name, value in whole.items():
+        assert torch.allclose(each[name].sum(0), value, rtol=1e-4, atol=1e-5), name
+    assert whole["layers.1.synapse.weight"].abs().sum() > 0
+
+
 def test_features_from_the_cut_are_features():
     network = OURS["mlp"]().eval()
     x = inputs_for(network)
