@@ -186,6 +186,10 @@ class QuantisedStore(ActivityStore):
         steps: Number of time steps, T.
         neurons: Number of values at a step, N.
         bits: Bits a value, b, from 1 to 16.
+
+    Source:
+        Gurbuz, Moorman & Dovrolis 2023, SHARP: 8 bits between the least and the largest value of a class. Differs:
+        constants survive, where theirs divide by zero; other numbers of bits.
     """
 
     spikes = False

@@ -152,6 +152,9 @@ class Network(nn.Module):
 
         Raises:
             BadInput: If there is no such cut, or the activity does not fit it.
+
+        Source:
+            Gurbuz, Moorman & Dovrolis 2023, SHARP: hidden replay. Differs: activity is over time, membranes from rest.
         """
         return self.readout(self._hidden_from(cut, activity), self.head, task_id)
 

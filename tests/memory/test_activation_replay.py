@@ -160,6 +160,12 @@ def test_herding_takes_whom_a_hand_would():
     assert memory.sample_ids.tolist() == [1, 2, 3]
 
 
+def test_herding_takes_the_lower_ids_of_equals_whatever_the_order_of_showing():
+    memory = ActivationReplay("cut", per_class=2, choose="herding", sequence=True)
+    memory.add(torch.ones(3, 4, 2), torch.zeros(4, dtype=torch.long), torch.tensor([9, 7, 8, 6]))
+    assert memory.sample_ids.tolist() == [6, 7]
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_herding_weighs_stored_and_new_samples_alike(store):
     """Half of the class shown before: its stored part and the rest are judged by one mean."""
