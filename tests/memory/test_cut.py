@@ -269,6 +269,43 @@ def test_what_is_put_back_at_the_cut_gives_what_the_input_gave(make):
     assert all(part.training for part in network.modules())
 
 
+@pytest.mark.parametrize(("make", "cut"), [(Rates, "norm"), (rates, "1")], ids=["hook", "chain"])
+def test_work_in_place_behind_the_cut_touches_neither_what_is_recorded_nor_what_is_replayed(make, cut):
+    network = built(make).eval()
+    memory = ActivationReplay(cut)
+    activity = memory.record(network, inputs_for(network))
+    assert activity.min() < 0, "the rectifier behind came into it"
+    kept = activity.clone()
+    memory.replay(network, activity)
+    assert torch.equal(activity, kept)
+
+
+def test_what_runs_before_the_cut_builds_no_graph():
+    network = Rates()
+    memory = ActivationReplay("norm")
+    activity = memory.record(network, inputs_for(network))
+    graphs = {}
+    for name in ("first", "norm", "second"):
+        module = getattr(network, name)
+        module.register_forward_hook(lambda _, __, output, name=name: graphs.update({name: output.requires_grad}))
+    memory.replay(network, activity)
+    assert graphs == {"first": False, "norm": False, "second": True}
+
+
+@pytest.mark.parametrize("make", [HiddenSnnTorchNetwork, SingleStepSpikingJelly, MultiStepSpikingJelly, Hidden])
+def test_hidden_states_are_at_rest_before_and_after(make):
+    network = built(make).eval()
+    x = inputs_for(network)
+    memory = ActivationReplay(network.cut)
+    with torch.no_grad():
+        wanted = whole(network, x)  # and the states are no longer at rest
+        activity = memory.record(network, x)
+        assert torch.equal(memory.record(network, x), activity)
+        assert torch.equal(network(x), wanted)
+        memory.replay(network, activity)
+        assert torch.equal(network(x), wanted)
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_gradients_are_those_of_the_whole_pass_behind_the_cut_and_none_before(make):
     network = built(make)
