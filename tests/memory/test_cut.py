@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neurocl.memory import ActivationReplay
 from neurocl.networks import CNN, MLP, Count, Direct, HLOPNet, Poisson, Recurrent, ResNet18
+from neurocl.networks.reactivation import place_of, sent_again
 from neurocl.neurons import LIF, reset
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.modes import evaluating
@@ -502,12 +503,25 @@ def test_our_networks_refuse_what_does_not_fit():
 
 def test_values_that_are_no_spikes_are_weighed_by_what_they_are():
     """A layer of spiking neurons that is given other values multiplies them, and does not count them as events."""
-    network = OURS["mlp"]().eval()
-    activity = network.activity_at(0, inputs_for(network))
+    network = MLP(shape(), hidden=(300, 300), encoding=Direct(STEPS), head="single").eval()
+    activity = (torch.rand(STEPS, 30, 300) < 0.02).float()  # so sparse that events pay
     halves = network.forward_from(0, 0.5 * activity)
     with network.exact_autograd():
         assert torch.allclose(halves, network.forward_from(0, 0.5 * activity), atol=1e-6)
     assert not torch.allclose(halves, network.forward_from(0, activity))
+
+
+@pytest.mark.parametrize("name", ["mlp", "rate", "dsr", "cnn", "average pooling", "before pooling", "cnn rate"])
+def test_what_is_sent_again_says_of_itself_what_was_sent(name):
+    network = OURS[name]().eval()
+    activity = network.activity_at(network.cut, inputs_for(network))
+    with torch.no_grad():
+        sent = network.layers[0](network.encoding.signal(inputs_for(network)))
+    place, before_pooling = place_of(network.cut, [*network.layers])
+    again = sent_again(network.layers[place], activity, before_pooling=before_pooling)
+    for field in ("time_steps", "constant", "spikes_per_unit", "amplitude"):
+        assert getattr(again, field) == getattr(sent, field), field
+    assert again.values.shape == sent.values.shape
 
 
 def test_a_plain_chain_refuses_other_units_and_takes_any_precision():
