@@ -42,7 +42,7 @@ def test_decode(benchmark, store, density):
 @pytest.mark.slow
 @pytest.mark.parametrize(("store", "least"), [("raster", 1.0), ("count", 1.0), ("events", 0.5)])
 def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, least):
-    """Processor time, medians of interleaved rounds; events are written at 1 to 1.4, and at half that on a busy core."""
+    """Processor time, medians of rounds; events are written at 1 to 1.6, and at half that on a busy one."""
     activity = spikes(0.02)
     memory, places = filled(store, activity), torch.arange(SAMPLES)
     ways = {"encode": lambda: filled(store, activity), "decode": lambda: memory.take(places)}

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurocl.memory import ActivationReplay
@@ -124,6 +124,7 @@ def test_offering_samples_twice_changes_nothing(choose):
     assert other.sample_ids.tolist() == [90, 93]
 
 
+@settings(max_examples=10)
 @given(st.permutations(range(24)), st.lists(st.integers(1, 23), max_size=3, unique=True))
 @pytest.mark.parametrize("choose", ["random", "reservoir"])
 def test_chance_does_not_depend_on_the_order_of_showing(choose, order, cuts):
@@ -139,11 +140,11 @@ def test_chance_does_not_depend_on_the_order_of_showing(choose, order, cuts):
 
 def test_another_seed_chooses_others_and_all_alike_over_seeds():
     times = torch.zeros(60)
-    for seed in range(100):
+    for seed in range(60):
         times[filled(choose="random", seed=seed).sample_ids] += 1
-    assert times.sum() == 1200
-    assert times.min() >= 6  # 20 expected, deviation 4
-    assert times.max() <= 36
+    assert times.sum() == 720
+    assert times.min() >= 2  # 12 expected, deviation 3
+    assert times.max() <= 25
 
 
 def test_herding_takes_whom_a_hand_would():
