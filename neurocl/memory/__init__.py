@@ -4,7 +4,7 @@ Every memory has ``state_dict()``, ``load_state_dict()`` and counts its ``bytes`
 """
 
 from neurocl.memory.activation_replay import ActivationReplay as ActivationReplay
-from neurocl.memory.activation_replay import Reactivated as Reactivated
+from neurocl.memory.activity_table import Reactivated as Reactivated
 from neurocl.memory.class_means import ClassMeans as ClassMeans
 from neurocl.memory.lots import lots as lots
 from neurocl.memory.masked_neighbours import MaskedNeighbours as MaskedNeighbours

@@ -1,6 +1,5 @@
 """A store of hidden activity: what passed a cut of a network, for a few samples of every class."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,31 +9,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurocl.memory.activity_stores import STORES, TIMINGS
-from neurocl.memory.activity_table import LABELS, ActivityTable
+from neurocl.memory.activity_table import (
+    LABELS,
+    ActivityTable,
+    Reactivated,
+    as_numbers,
+    check_activity,
+    check_labels,
+)
 from neurocl.memory.cut import Cut, Run
-from neurocl.memory.lots import lots
-from neurocl.memory.sample_choice import first_of_groups, herded
-from neurocl.primitives.checks import BadInput, check_count, check_finite, check_name
+from neurocl.memory.sample_choice import CHOICES, chosen
+from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.tasks import Batch
-
-CHOICES = ("first", "random", "herding", "reservoir")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reactivated:
-    """Activity drawn from a store.
-
-    Attributes:
-        activity: float32 ``[T, n, ...]``, or ``[n, ...]`` where the cut has no time.
-        labels: ``[n]``.
-        tasks: ``[n]``, number of the task under which each sample was added.
-        sample_ids: ``[n]``.
-    """
-
-    activity: Float[Tensor, "..."]
-    labels: Int64[Tensor, " sample"]
-    tasks: Int64[Tensor, " sample"]
-    sample_ids: Int64[Tensor, " sample"]
 
 
 class ActivationReplay:
@@ -219,36 +205,26 @@ class ActivationReplay:
                 amplitude; nothing is changed then.
         """
         task = self.task if task is None else check_count("task", task, at_least=0)
-        check_finite("activity", check_activity(activity))
-        label, ids = as_numbers("labels", labels), as_numbers("sample_ids", sample_ids)
+        label, ids = check_labels(labels, task), as_numbers("sample_ids", sample_ids)
         if len(label) != len(ids):
             raise BadInput(f"labels and sample_ids must be as many; got {len(label)} and {len(ids)}")
-        if len(label) and not (label.min() >= 0 and max(int(label.max()), task) < LABELS):
-            raise BadInput(f"labels and task must lie from 0 to {LABELS - 1}; got {label.min()} to {label.max()}")
-        values, sequence = self._table.oriented(activity, len(ids), sequence=self.cut.timed)
-        if self.horizon is not None and task < self.task - self.horizon:
-            return
+        values, sequence = self._table.oriented(check_activity(activity), len(ids), sequence=self.cut.timed)
+        there = self._table.ids[self._table.tasks == task]
         _, once = np.unique(ids, return_index=True)
-        new = np.sort(once[~np.isin(ids[once], self._table.ids[self._table.tasks == task])])
-        if not len(new):
+        new = np.sort(once[~np.isin(ids[once], there)])
+        if not len(new) or (self.horizon is not None and task < self.task - self.horizon):
             return
         before = self.task, self._groups, dict(vars(self._table))
         try:
             if task > self.task:
                 self.begin_task(task)
             self._groups = {*self._groups, *(task * LABELS + label).tolist()}
-            kept = np.sort(self._chosen(task, label, ids, new, values))
+            kept = self._chosen(task * LABELS + label[new], ids[new], values, new)
             stay, fresh = kept[kept < len(self)], new[kept[kept >= len(self)] - len(self)]
             if len(fresh):
-                self._table.insert(
-                    values if len(fresh) == len(ids) else values[:, fresh],
-                    stay=stay,
-                    labels=label[fresh],
-                    ids=ids[fresh],
-                    task=task,
-                    units=tuple(activity.shape[1 + sequence :]),
-                    sequence=sequence,
-                )
+                shown = values if len(fresh) == len(ids) else values[:, fresh]
+                units = tuple(activity.shape[1 + sequence :])
+                self._table.insert(shown, label[fresh], ids[fresh], task, stay=stay, units=units, sequence=sequence)
         except BadInput:
             self.task, self._groups = before[:2]
             vars(self._table).update(before[2])
@@ -283,6 +259,7 @@ class ActivationReplay:
         Raises:
             BadInput: If nothing is stored.
         """
+        places = places.cpu()
         return Reactivated(
             activity=self._table.decoded(places.numpy(), generator),
             labels=self.labels[places],
@@ -312,58 +289,25 @@ class ActivationReplay:
         self.task, self._groups, self.cut.seen = state["task"], set(state["groups"]), dict(state["seen"])
 
     def _chosen(
-        self,
-        task: int,
-        labels: NDArray[np.int64],
-        ids: NDArray[np.int64],
-        new: NDArray[np.int64],
-        values: NDArray[np.float32],
+        self, groups: NDArray[np.int64], ids: NDArray[np.int64], values: NDArray[np.float32], new: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """Return who stays: places among the stored samples, and behind them the ``new`` ones of those offered."""
-        all_groups = np.concatenate([self._table.groups, task * LABELS + labels[new]])
-        if self.choose == "first":
-            return first_of_groups(all_groups, np.arange(len(all_groups)), self.per_class)
-        if self.choose == "herding":
-            return self._herded(all_groups, ids, new, values)
-        order = lots(torch.from_numpy(np.concatenate([self._table.ids, ids[new]])), self.seed, "activation replay")
-        order = order.argsort(stable=True).numpy()
-        if self.choose == "reservoir":
-            return order[: self.per_class * len(self._groups)]
-        return first_of_groups(all_groups, order, self.per_class)
+        stored = len(self)
 
-    def _herded(
-        self, groups: NDArray[np.int64], ids: NDArray[np.int64], new: NDArray[np.int64], values: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
-        """Return who is nearest to the mean, group by group; in order of ids, so that nothing else decides."""
-        stored, kept = len(self), []
-        all_ids = np.concatenate([self._table.ids, ids[new]])
-        for group in np.unique(groups):
-            members = np.flatnonzero(groups == group)
-            members = members[np.argsort(all_ids[members])]
-            if len(members) > self.per_class and members.max() >= stored:
-                old, fresh = members[members < stored], members[members >= stored]
-                totals = np.empty((len(members), values.shape[2]), np.float32)
-                totals[members >= stored] = values[:, new[fresh - stored]].sum(0)
-                if len(old):
-                    totals[members < stored] = self._table.totals(old)
-                members = members[herded(totals / len(values), self.per_class)]
-            kept.append(members)
-        return np.concatenate(kept)
+        def rates(members: NDArray[np.int64]) -> NDArray[np.float32]:
+            old, totals = members < stored, np.empty((len(members), values.shape[2]), np.float32)
+            totals[~old] = values[:, new[members[~old] - stored]].sum(0)
+            if old.any():
+                totals[old] = self._table.totals(members[old])
+            totals /= len(values)
+            return totals
 
-
-def check_activity(activity: object) -> Tensor:
-    """Return activity if it is a floating-point tensor of at least two axes."""
-    if not isinstance(activity, Tensor) or not activity.is_floating_point() or activity.ndim < 2:
-        found = f"{activity.dtype} {list(activity.shape)}" if isinstance(activity, Tensor) else type(activity).__name__
-        raise BadInput(
-            f"activity must be a floating-point tensor [T, B, ...] or [B, ...]; got {found}: give what record() returns"
+        return chosen(
+            self.choose,
+            np.concatenate([self._table.groups, groups]),
+            np.concatenate([self._table.ids, ids]),
+            quota=self.per_class,
+            total=self.per_class * len(self._groups),
+            seed=self.seed,
+            rates=rates,
         )
-    return activity
-
-
-def as_numbers(name: str, tensor: object) -> NDArray[np.int64]:
-    """Return a tensor of whole numbers ``[B]`` as int64."""
-    if not isinstance(tensor, Tensor) or tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex():
-        found = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise BadInput(f"{name} must be a tensor of whole numbers, one for each sample; got {found}")
-    return tensor.detach().cpu().numpy().astype(np.int64)

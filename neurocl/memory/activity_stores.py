@@ -68,9 +68,9 @@ class ActivityStore:
         """Return the columns of some samples."""
         return {name: column[places] for name, column in columns.items()}
 
-    def join(self, first: Columns, second: Columns) -> Columns:
+    def join(self, *parts: Columns) -> Columns:
         """Return the columns of one sample after another."""
-        return {name: np.concatenate([column, second[name]]) for name, column in first.items()}
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def check(self, columns: Mapping[str, NDArray[Any]], samples: int) -> None:
         """Refuse columns that this store cannot have written for so many samples."""
@@ -186,6 +186,10 @@ class QuantisedStore(ActivityStore):
         steps: Number of time steps, T.
         neurons: Number of values at a step, N.
         bits: Bits a value, b, from 1 to 16.
+
+    Source:
+        Gurbuz, Moorman & Dovrolis 2023, SHARP: 8 bits between the least and the largest value of a class. Differs:
+        constants survive, where theirs divide by zero; other numbers of bits.
     """
 
     spikes = False
@@ -201,6 +205,8 @@ class QuantisedStore(ActivityStore):
         """Return packed levels, and the range of every sample."""
         rows = np.ascontiguousarray(values.transpose(1, 0, 2)).reshape(values.shape[1], self.steps * self.neurons)
         low, high = (rows.min(), rows.max()) if rows.size else (np.float32(0), np.float32(0))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise BadInput(f"activity must be finite; got values from {low} to {high}: clean it before use")
         with np.errstate(over="ignore"):
             span = high - low
         if not np.isfinite(span):
@@ -254,9 +260,13 @@ def spikes_of(values: Values, amplitude: float | None) -> tuple[NDArray[np.bool_
         if not len(places):
             return fired, None
         amplitude = float(values.reshape(-1)[places[0]])
+        if not np.isfinite(amplitude):
+            raise BadInput(f"activity must be finite; got {amplitude}: clean it before use")
     worth = values == np.float32(amplitude)
     if np.count_nonzero(worth) != np.count_nonzero(fired):
         other = values[fired & ~worth][0]
+        if not np.isfinite(other):
+            raise BadInput(f"activity must be finite; got {other}: clean it before use")
         raise BadInput(
             f"activity must hold spikes, all 0 or one amplitude ({amplitude:g}), to be stored as raster, count or "
             f"events; got {float(other):g}: cut before pooling or normalisation, or use store='quantised'"

@@ -1,18 +1,38 @@
 """Stored activity sample by sample: its code, label, task and id, in ascending order of task, label and id."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.memory.activity_stores import STORES, ActivityStore, Columns, Values, spikes_of
 from neurocl.primitives.checks import BadInput
 
+BLOCK = 2**18  # values coded at a time
 LABELS = 2**15  # labels and tasks are stored in two bytes
 KEYS = ("store", "options", "sequence", "amplitude", "steps", "units", "labels", "tasks", "ids", "columns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reactivated:
+    """Activity drawn from a store.
+
+    Attributes:
+        activity: float32 ``[T, n, ...]``, or ``[n, ...]`` where the cut has no time.
+        labels: ``[n]``.
+        tasks: ``[n]``, number of the task under which each sample was added.
+        sample_ids: ``[n]``.
+    """
+
+    activity: Float[Tensor, "..."]
+    labels: Int64[Tensor, " sample"]
+    tasks: Int64[Tensor, " sample"]
+    sample_ids: Int64[Tensor, " sample"]
 
 
 class ActivityTable:
@@ -89,32 +109,33 @@ class ActivityTable:
     def insert(
         self,
         values: Values,
-        *,
-        stay: NDArray[np.int64],
-        labels: NDArray[np.integer],
+        labels: NDArray[np.int64],
         ids: NDArray[np.int64],
         task: int,
+        *,
+        stay: NDArray[np.int64],
         units: tuple[int, ...],
         sequence: bool,
     ) -> None:
-        """Keep the stored samples ``stay``, and store new ones beside them.
+        """Store samples beside those stored ones that ``stay``.
 
         Raises:
             BadInput: If values cannot be coded; nothing is changed then.
         """
         code = self.code or STORES[self.store](len(values), values.shape[2], **self.options)
-        groups, amplitude = labels.astype(np.int64), self.amplitude
-        if code.spikes:
-            raster, amplitude = spikes_of(values, self.amplitude)
-            columns = code.encode(raster)
+        amplitude = self.amplitude
+        if code.spikes:  # in blocks that stay in the cache
+            block = max(BLOCK // (len(values) * values.shape[2]), 1)
+            parts = []
+            for start in range(0, len(ids), block):
+                raster, amplitude = spikes_of(values[:, start : start + block], amplitude)
+                parts.append(code.encode(raster))
         else:  # one range for the samples of a class: class by class
-            by_class = np.argsort(groups, kind="stable")
-            cuts = np.flatnonzero(np.diff(groups[by_class])) + 1
-            parts = [code.encode(values[:, part]) for part in np.split(by_class, cuts)]
-            columns = parts[0]
-            for part in parts[1:]:
-                columns = code.join(columns, part)
+            by_class = np.argsort(labels, kind="stable")
+            ends = np.flatnonzero(np.diff(labels[by_class])) + 1
+            parts = [code.encode(values[:, part]) for part in np.split(by_class, ends)]
             labels, ids = labels[by_class], ids[by_class]
+        columns = code.join(*parts)
         if self.code is not None:
             columns = code.join(code.take(self.columns, stay), columns)
         all_labels = np.concatenate([self.labels[stay], labels.astype(np.int16)])
@@ -140,8 +161,10 @@ class ActivityTable:
 
     def decoded(self, places: NDArray[np.int64], generator: torch.Generator | None) -> Tensor:
         """Return the activity of the samples at ``places``."""
-        if self.code is None:
+        if self.code is None or not len(self):
             raise BadInput("memory must hold samples to draw from, and holds none: add or observe some first")
+        if len(places) and not 0 <= places.min() <= places.max() < len(self):
+            raise BadInput(f"places must lie from 0 to {len(self) - 1}; got {places.min()} to {places.max()}")
         draws = None
         if generator is not None and self.options.get("timing") == "bernoulli":
             draws = np.random.default_rng(int(torch.randint(2**63 - 1, (), generator=generator)))
@@ -193,3 +216,29 @@ class ActivityTable:
             raise BadInput("state must say how many steps its samples have; the state is damaged")
         self.sequence, self.amplitude, self.units, self.code = state["sequence"], state["amplitude"], units, code
         self.labels, self.tasks, self.ids, self.columns = labels, tasks, ids, columns
+
+
+def check_activity(activity: object) -> Tensor:
+    """Return activity if it is a floating-point tensor of at least two axes."""
+    if not isinstance(activity, Tensor) or not activity.is_floating_point() or activity.ndim < 2:
+        found = f"{activity.dtype} {list(activity.shape)}" if isinstance(activity, Tensor) else type(activity).__name__
+        raise BadInput(
+            f"activity must be a floating-point tensor [T, B, ...] or [B, ...]; got {found}: give what record() returns"
+        )
+    return activity
+
+
+def check_labels(labels: object, task: int) -> NDArray[np.int64]:
+    """Return labels if they, and the task, are numbers that two bytes hold."""
+    label = as_numbers("labels", labels)
+    if len(label) and not (label.min() >= 0 and max(int(label.max()), task) < LABELS):
+        raise BadInput(f"labels and task must lie from 0 to {LABELS - 1}; got {label.min()} to {label.max()}")
+    return label
+
+
+def as_numbers(name: str, tensor: object) -> NDArray[np.int64]:
+    """Return a tensor of whole numbers ``[B]`` as int64."""
+    if not isinstance(tensor, Tensor) or tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex():
+        found = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise BadInput(f"{name} must be a tensor of whole numbers, one for each sample; got {found}")
+    return tensor.detach().cpu().numpy().astype(np.int64)

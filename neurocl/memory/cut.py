@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from neurocl.memory.injection import Injection, tensor_in
+from neurocl.memory.injection import Injection, replaced, tensor_in
 from neurocl.neurons.hidden import reset
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.modes import evaluating
@@ -70,6 +70,8 @@ class Cut:
                 calls = [check_tensor(tensor_in(passed), self.name).detach().clone()]
             else:
                 calls = self._collected(network, inputs, args, kw)
+                if not self.seen:
+                    self._check_bottleneck(network, inputs, args, kw)
         recorded = calls[0] if len(calls) == 1 else stacked(calls, self.name)
         self.seen = {
             "inputs": list(inputs.shape),
@@ -88,16 +90,17 @@ class Cut:
     def replay(self, network: nn.Module, activity: Tensor, *args: Any, sequence: bool | None, **kw: Any) -> Any:
         """Return what the network makes of ``activity`` at the cut; see :meth:`ActivationReplay.replay`."""
         check_module(network)
-        device = next((parameter.device for parameter in network.parameters()), activity.device)
-        activity = activity.to(device)
+        kind = next((each for each in network.parameters() if each.is_floating_point()), activity)
+        activity = activity.to(kind.device)
         own = self._own_way(network)
         if own is not None:
             return own.forward_from(self.name, activity, *args, **kw)
         target = self._target(network)
         chain = None if self.run or args or kw else split_chain(network, str(self.name))
         if chain is not None:
+            self._check_units(activity)
             with at_rest(network):
-                passed = activity.clone()  # a module in place would write into the caller's
+                passed = activity.to(kind.dtype).clone()  # a module in place would write into the caller's
                 for module in chain[1]:
                     passed = module(passed)
                 return passed
@@ -131,6 +134,30 @@ class Cut:
             )
         return calls
 
+    def _check_bottleneck(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+        """Refuse a cut that the output depends on the inputs past, as far as gradients tell: replay would be wrong."""
+
+        def detach(_: nn.Module, __: Any, output: Any) -> Any:
+            return replaced(output, check_tensor(tensor_in(output), self.name).detach())
+
+        hook = self._target(network).register_forward_hook(detach)
+        try:
+            reset(network)
+            with torch.enable_grad():
+                probe = inputs.detach().clone().requires_grad_(inputs.is_floating_point())
+                result = tensor_in(self._running(network, probe.clone(), args, kw))
+                if result is None or not result.requires_grad or not probe.requires_grad:
+                    return
+                shares = torch.linspace(0.5, 1.5, result.numel()).to(result).view_as(result)
+                (past,) = torch.autograd.grad((result * shares).sum(), probe, allow_unused=True)
+        finally:
+            hook.remove()
+        if past is not None and bool(past.any()):
+            raise BadInput(
+                f"cut must be passed by all that goes on; the output depends on the inputs past {self.name!r} too: "
+                "cut before or behind the whole block that the shortcut goes around"
+            )
+
     def _running(self, network: nn.Module, inputs: Tensor, args: tuple[Any, ...], kw: dict[str, Any]) -> Any:
         return network(inputs, *args, **kw) if self.run is None else self.run(network, inputs, *args, **kw)
 
@@ -138,6 +165,13 @@ class Cut:
         """Return the module at the cut."""
         modules = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
         return modules[check_name("cut", self.name, modules)]
+
+    def _check_units(self, activity: Tensor) -> None:
+        """Refuse activity of other units than were recorded; time and samples may be more or fewer."""
+        wanted, given = self.seen.get("activity", list(activity.shape)), list(activity.shape)
+        leading = 2 if len(wanted) > 2 and self.timed is not False else 1
+        if len(given) != len(wanted) or given[leading:] != wanted[leading:]:
+            raise BadInput(f"activity must be like what was recorded at {self.name!r}, {wanted}; got {given}")
 
     def _stand_in(self, activity: Tensor, sequence: bool | None) -> Tensor:
         """Return zeros in place of inputs for as many samples as ``activity`` has.

@@ -1,9 +1,49 @@
 """Which of the samples shown stay: the first, a random part, those nearest to the mean, or a reservoir."""
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from neurocl.memory.lots import lots
+
 Places = NDArray[np.int64]
+CHOICES = ("first", "random", "herding", "reservoir")
+
+
+def chosen(
+    choose: str,
+    groups: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    *,
+    quota: int,
+    total: int,
+    seed: int,
+    rates: Callable[[Places], NDArray[np.floating]],
+) -> Places:
+    """Return the places of the samples that stay, ascending.
+
+    Args:
+        choose: One of ``CHOICES``.
+        groups: Class of task of every sample, in order of showing.
+        ids: Ids of the samples; those and the seed decide what is left to chance.
+        quota: Samples that stay of each group.
+        total: Samples that stay in all, for a reservoir.
+        seed: Source of chance.
+        rates: Gives the features ``[sample, feature]`` of the samples at some places, for herding.
+    """
+    if choose == "first":
+        return np.sort(first_of_groups(groups, np.arange(len(groups)), quota))
+    if choose == "herding":
+        kept = []
+        for group in np.unique(groups):
+            members = np.flatnonzero(groups == group)
+            members = members[np.argsort(ids[members])]  # so that nothing else decides between equals
+            kept.append(members if len(members) <= quota else members[herded(rates(members), quota)])
+        return np.sort(np.concatenate(kept))
+    order = lots(torch.from_numpy(ids), seed, "activation replay").argsort(stable=True).numpy()
+    return np.sort(order[:total] if choose == "reservoir" else first_of_groups(groups, order, quota))
 
 
 def first_of_groups(groups: NDArray[np.int64], order: Places, quota: int) -> Places:

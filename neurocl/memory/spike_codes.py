@@ -82,39 +82,47 @@ def pack_events(raster: Bits) -> Events:
     steps, batch, neurons = raster.shape
     rows = np.ascontiguousarray(raster.transpose(1, 0, 2)).reshape(batch, steps * neurons)
     counts = np.count_nonzero(rows, axis=1).astype(np.int32)
-    addresses = np.flatnonzero(rows) - np.repeat(np.arange(batch) * rows.shape[1], counts)
     width = bits_for(steps * neurons - 1)
+    kind, used = word(width), in_use(counts, 1, 1)
     # eight addresses fill `width` whole bytes: samples are filled up to groups of eight, the surplus bytes cut off
-    eighths = -(-counts.astype(np.int64) // 8)
-    filled = np.zeros(int(eighths.sum()) * 8, word(width))
-    filled[spans(8 * (np.cumsum(eighths) - eighths), counts)] = addresses
-    bits = np.unpackbits(filled.view(np.uint8).reshape(-1, filled.itemsize), axis=1)
-    grouped = np.packbits(np.ascontiguousarray(bits[:, bits.shape[1] - width :]).reshape(-1))
-    kept = spans(width * (np.cumsum(eighths) - eighths), event_bytes(counts, width))
-    return Events(grouped[kept], counts)
+    filled = np.zeros(len(used), kind)
+    starts = (np.arange(batch) * rows.shape[1]).astype(kind)  # modulo the word's size, as are the places less them
+    filled[used] = np.flatnonzero(rows).astype(kind) - np.repeat(starts, counts)
+    bits = np.unpackbits(filled.astype(kind.newbyteorder(">")).view(np.uint8)).reshape(len(filled), 8 * kind.itemsize)
+    grouped = np.packbits(np.ascontiguousarray(bits[:, bits.shape[1] - width :]))
+    return Events(grouped[in_use(counts, width, 8)], counts)
 
 
 def unpack_events(events: Events, steps: int, neurons: int) -> NDArray[np.float32]:
     """Undo :func:`pack_events`: ``[T, B, N]`` of 0 and 1."""
-    batch = len(events.counts)
-    raster = np.zeros((steps, batch, neurons), np.float32)
-    step, neuron = np.divmod(addresses_of(events, steps * neurons), neurons)
-    sample = np.repeat(np.arange(batch), events.counts)
-    raster.reshape(-1)[(step * batch + sample) * neurons + neuron] = 1
+    size, batch = steps * neurons, len(events.counts)
+    rows = np.zeros((batch, steps, neurons), np.bool_)
+    addresses = addresses_of(events, size)
+    addresses += np.repeat(np.arange(batch) * size, events.counts)
+    rows.reshape(-1)[addresses] = True
+    raster = np.empty((steps, batch, neurons), np.float32)
+    raster[...] = rows.transpose(1, 0, 2)
     return raster
 
 
 def addresses_of(events: Events, size: int) -> NDArray[np.int64]:
     """Return the addresses of all events, sample by sample."""
     width = bits_for(size - 1)
-    eighths = -(-events.counts.astype(np.int64) // 8)
-    grouped = np.zeros(int(eighths.sum()) * width, np.uint8)
-    grouped[spans(width * (np.cumsum(eighths) - eighths), event_bytes(events.counts, width))] = events.codes
-    kind = word(width)
-    bits = np.zeros((int(eighths.sum()) * 8, kind.itemsize * 8), np.uint8)
+    kind, used = word(width), in_use(events.counts, 1, 1)
+    grouped = np.zeros(len(used) * width // 8, np.uint8)
+    grouped[in_use(events.counts, width, 8)] = events.codes
+    bits = np.zeros((len(used), 8 * kind.itemsize), np.uint8)
     bits[:, bits.shape[1] - width :] = np.unpackbits(grouped).reshape(-1, width)
-    filled = np.packbits(bits, axis=1).view(kind).reshape(-1)
-    return filled[spans(8 * (np.cumsum(eighths) - eighths), events.counts)].astype(np.int64)
+    return np.packbits(bits).view(kind.newbyteorder(">"))[used].astype(np.int64)
+
+
+def in_use(counts: NDArray[np.integer], width: int, per: int) -> Bits:
+    """Return what of every sample's whole groups of eight is in use: of bits ``counts * width``, ``per`` a place."""
+    whole = -(-counts.astype(np.int64) // 8) * 8 * width // per
+    taken = -(-counts.astype(np.int64) * width // per)
+    used = np.ones(int(whole.sum()), np.bool_)
+    used[spans(np.cumsum(whole) - whole + taken, whole - taken)] = False
+    return used
 
 
 def event_bytes(counts: NDArray[np.integer], width: int) -> NDArray[np.int64]:
@@ -136,8 +144,8 @@ def spans(starts: NDArray[np.integer], lengths: NDArray[np.integer]) -> NDArray[
 
 
 def word(width: int) -> np.dtype:
-    """Return the smallest big-endian type of ``width`` bits: its bits stand in the order that unpacking gives."""
-    return np.dtype(">u2" if width <= 16 else ">u4" if width <= 32 else ">u8")
+    """Return the smallest unsigned type of at least ``width`` bits, 16 or more."""
+    return np.dtype(np.uint16 if width <= 16 else np.uint32 if width <= 32 else np.uint64)
 
 
 def spread_evenly(counts: NDArray[np.unsignedinteger], steps: int) -> NDArray[np.float32]:

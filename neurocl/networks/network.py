@@ -13,7 +13,7 @@ from neurocl.networks.encoding import Encoding, Poisson
 from neurocl.networks.heads import HEADS, Head, NoHead
 from neurocl.networks.layers import HiddenLayer, OnlineState, kept
 from neurocl.networks.propagation import Feedback
-from neurocl.networks.reactivation import passing, place_of, sent_again
+from neurocl.networks.reactivation import check_activity, passing, place_of, sent_again
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
 from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
@@ -156,6 +156,9 @@ class Network(nn.Module):
 
         Raises:
             BadInput: If there is no such cut, or the activity does not fit it.
+
+        Source:
+            Gurbuz, Moorman & Dovrolis 2023, SHARP: hidden replay. Differs: activity is over time, membranes from rest.
         """
         return self.readout(self._hidden_from(cut, activity), self.head, task_id)
 
@@ -271,7 +274,10 @@ class Network(nn.Module):
         """Return the signal behind the last hidden layer, from activity at a cut."""
         layers = self._hidden_layers()
         place, before_pooling = place_of(cut, layers)
-        self._check_activity(cut, activity)
+        if cut not in self._units:
+            sample = next(self.parameters()).new_zeros(*self._leading(), *self.shape.input_shape)
+            self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
+        check_activity(activity, cut, self._units[cut], finite=self._looks_at(activity))
         signal = sent_again(layers[place], activity.to(self._dtype()), before_pooling=before_pooling)
         return self._through(layers[place + 1 :], signal)
 
@@ -320,28 +326,19 @@ class Network(nn.Module):
             raise BadInput(
                 f"inputs must be {dtype} as the weights are; got {inputs.dtype}: convert them, bytes divided by 255"
             )
-        # on a GPU the check would wait for the device at every training step: there only evaluation checks
-        if not self._exact and not torch.compiler.is_compiling() and (inputs.device.type == "cpu" or not self.training):
+        if self._looks_at(inputs):
             check_finite("inputs", inputs)
         return inputs
 
-    def _check_activity(self, cut: str | int, activity: Tensor) -> None:
-        """Refuse activity that does not fit a cut; what fits is found out once, by a silent sample."""
-        if cut not in self._units:
-            steps = () if self.shape.time_steps is None else (self.shape.time_steps,)
-            sample = next(self.parameters()).new_zeros(*steps, 1, *self.shape.input_shape)
-            self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
-        units = self._units[cut]
-        if activity.ndim < 2 or tuple(activity.shape[2:]) != units or not activity.is_floating_point():
-            wanted = ", ".join(["T", "B", *map(str, units)])
-            raise BadInput(
-                f"activity must be floating-point [{wanted}] at {cut!r}; got {activity.dtype} {list(activity.shape)}: "
-                "give what activity_at() returns"
-            )
-        if activity.numel() == 0:
-            raise BadInput(f"activity must hold at least one step and one sample; got shape {list(activity.shape)}")
-        if activity.device.type == "cpu" or not self.training:
-            check_finite("activity", activity)
+    def _looks_at(self, given: Tensor) -> bool:
+        """Whether values are checked; on a GPU that would wait for the device: only evaluation does."""
+        return (
+            not self._exact and not torch.compiler.is_compiling() and (given.device.type == "cpu" or not self.training)
+        )
+
+    def _leading(self) -> tuple[int, ...]:
+        """Return the axes of one sample before those of its values."""
+        return (1,) if self.shape.time_steps is None else (self.shape.time_steps, 1)
 
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
+from neurocl.kernels.transforms import inside_compiler, inside_transform
 from neurocl.networks.layers import HiddenLayer, area_of, pooled, sent
 from neurocl.networks.signal import Signal
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.checks import BadInput, check_finite, check_name
 
 
 def place_of(cut: str | int, layers: Sequence[HiddenLayer]) -> tuple[int, bool]:
@@ -52,6 +53,20 @@ def sent_again(layer: HiddenLayer, values: Tensor, *, before_pooling: bool) -> S
         signal = pooled(signal, pool, neuron)
     elif isinstance(pool, nn.AvgPool2d) and neuron.spiking:
         signal = replace(signal, spikes_per_unit=float(area_of(pool)))
-    if signal.are_spikes and values.device.type == "cpu" and not bool(((values == 0) | (values == 1)).all()):
-        return replace(signal, spikes_per_unit=None)
-    return signal
+    if not signal.are_spikes or values.device.type != "cpu" or inside_compiler() or inside_transform():
+        return signal  # where spikes are counted as events nowhere behind, what they are is not looked at
+    return signal if bool(((values == 0) | (values == 1)).all()) else replace(signal, spikes_per_unit=None)
+
+
+def check_activity(activity: Tensor, cut: str | int, units: tuple[int, ...], *, finite: bool) -> None:
+    """Refuse activity that does not fit a cut where ``units`` values pass."""
+    if activity.ndim < 2 or tuple(activity.shape[2:]) != units or not activity.is_floating_point():
+        wanted = ", ".join(["T", "B", *map(str, units)])
+        raise BadInput(
+            f"activity must be floating-point [{wanted}] at {cut!r}; got {activity.dtype} {list(activity.shape)}: "
+            "give what activity_at() returns"
+        )
+    if activity.numel() == 0:
+        raise BadInput(f"activity must hold at least one step and one sample; got shape {list(activity.shape)}")
+    if finite:
+        check_finite("activity", activity)

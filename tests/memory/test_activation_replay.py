@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurocl.memory import ActivationReplay
@@ -124,6 +124,7 @@ def test_offering_samples_twice_changes_nothing(choose):
     assert other.sample_ids.tolist() == [90, 93]
 
 
+@settings(max_examples=10)
 @given(st.permutations(range(24)), st.lists(st.integers(1, 23), max_size=3, unique=True))
 @pytest.mark.parametrize("choose", ["random", "reservoir"])
 def test_chance_does_not_depend_on_the_order_of_showing(choose, order, cuts):
@@ -139,11 +140,11 @@ def test_chance_does_not_depend_on_the_order_of_showing(choose, order, cuts):
 
 def test_another_seed_chooses_others_and_all_alike_over_seeds():
     times = torch.zeros(60)
-    for seed in range(100):
+    for seed in range(60):
         times[filled(choose="random", seed=seed).sample_ids] += 1
-    assert times.sum() == 1200
-    assert times.min() >= 6  # 20 expected, deviation 4
-    assert times.max() <= 36
+    assert times.sum() == 720
+    assert times.min() >= 2  # 12 expected, deviation 3
+    assert times.max() <= 25
 
 
 def test_herding_takes_whom_a_hand_would():
@@ -158,6 +159,12 @@ def test_herding_takes_whom_a_hand_would():
             assert memory.sample_ids.tolist() == wanted
     # the third: 3 x 7/16 - 3/4 = 9/16 is wanted; left are 0 and 1, and 1 is nearer
     assert memory.sample_ids.tolist() == [1, 2, 3]
+
+
+def test_herding_takes_the_lower_ids_of_equals_whatever_the_order_of_showing():
+    memory = ActivationReplay("cut", per_class=2, choose="herding", sequence=True)
+    memory.add(torch.ones(3, 4, 2), torch.zeros(4, dtype=torch.long), torch.tensor([9, 7, 8, 6]))
+    assert memory.sample_ids.tolist() == [6, 7]
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -334,6 +341,13 @@ def test_nothing_can_be_drawn_from_an_empty_memory():
             draw(3, generator(0))
     memory.add(torch.zeros(2, 0, 3), torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
     assert len(memory) == 0
+
+
+def test_places_that_are_none_are_refused():
+    memory = filled()
+    for places in ([12], [-1, 3]):
+        with pytest.raises(BadInput, match="places must lie from 0 to 11"):
+            memory.take(torch.tensor(places))
 
 
 def test_activity_of_any_precision_and_place_is_stored_alike(device):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neurocl.memory import ActivationReplay
 from neurocl.networks import CNN, MLP, Count, Direct, HLOPNet, Poisson, Recurrent, ResNet18
+from neurocl.networks.reactivation import place_of, sent_again
 from neurocl.neurons import LIF, reset
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.modes import evaluating
@@ -269,6 +270,43 @@ def test_what_is_put_back_at_the_cut_gives_what_the_input_gave(make):
     assert all(part.training for part in network.modules())
 
 
+@pytest.mark.parametrize(("make", "cut"), [(Rates, "norm"), (rates, "1")], ids=["hook", "chain"])
+def test_work_in_place_behind_the_cut_touches_neither_what_is_recorded_nor_what_is_replayed(make, cut):
+    network = built(make).eval()
+    memory = ActivationReplay(cut)
+    activity = memory.record(network, inputs_for(network))
+    assert activity.min() < 0, "the rectifier behind came into it"
+    kept = activity.clone()
+    memory.replay(network, activity)
+    assert torch.equal(activity, kept)
+
+
+def test_what_runs_before_the_cut_builds_no_graph():
+    network = Rates()
+    memory = ActivationReplay("norm")
+    activity = memory.record(network, inputs_for(network))
+    graphs = {}
+    for name in ("first", "norm", "second"):
+        module = getattr(network, name)
+        module.register_forward_hook(lambda _, __, output, name=name: graphs.update({name: output.requires_grad}))
+    memory.replay(network, activity)
+    assert graphs == {"first": False, "norm": False, "second": True}
+
+
+@pytest.mark.parametrize("make", [HiddenSnnTorchNetwork, SingleStepSpikingJelly, MultiStepSpikingJelly, Hidden])
+def test_hidden_states_are_at_rest_before_and_after(make):
+    network = built(make).eval()
+    x = inputs_for(network)
+    memory = ActivationReplay(network.cut)
+    with torch.no_grad():
+        wanted = whole(network, x)  # and the states are no longer at rest
+        activity = memory.record(network, x)
+        assert torch.equal(memory.record(network, x), activity)
+        assert torch.equal(network(x), wanted)
+        memory.replay(network, activity)
+        assert torch.equal(network(x), wanted)
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_gradients_are_those_of_the_whole_pass_behind_the_cut_and_none_before(make):
     network = built(make)
@@ -390,6 +428,27 @@ def test_a_cut_that_cannot_be_is_refused(cut, message):
         ActivationReplay(cut).record(Torn, torch.rand(BATCH, INPUTS))
 
 
+class Shortcut(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(INPUTS, HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(x + self.inner(x).relu()).softmax(1)  # whose sum does not depend on anything
+
+
+def test_a_cut_that_a_shortcut_goes_around_is_refused():
+    network, x = Shortcut(), torch.rand(BATCH, INPUTS)
+    with pytest.raises(BadInput, match="the output depends on the inputs past 'inner' too"):
+        ActivationReplay("inner").record(network, x)
+    assert not network.inner._forward_hooks
+    for cut in ("first", "last"):
+        assert ActivationReplay(cut).record(network, x).shape[0] == BATCH
+
+
 @pytest.mark.parametrize(
     ("cut", "message"),
     [("layer.0", "no cut named 'layer.0'; did you mean 'layers.0'"), (7, "no cut named 'layers.7'"), (-1, "no cut")],
@@ -444,12 +503,59 @@ def test_our_networks_refuse_what_does_not_fit():
 
 def test_values_that_are_no_spikes_are_weighed_by_what_they_are():
     """A layer of spiking neurons that is given other values multiplies them, and does not count them as events."""
-    network = OURS["mlp"]().eval()
-    activity = network.activity_at(0, inputs_for(network))
+    network = MLP(shape(), hidden=(300, 300), encoding=Direct(STEPS), head="single").eval()
+    activity = (torch.rand(STEPS, 30, 300) < 0.02).float()  # so sparse that events pay
     halves = network.forward_from(0, 0.5 * activity)
     with network.exact_autograd():
         assert torch.allclose(halves, network.forward_from(0, 0.5 * activity), atol=1e-6)
     assert not torch.allclose(halves, network.forward_from(0, activity))
+
+
+@pytest.mark.parametrize("name", ["mlp", "rate", "dsr", "cnn", "average pooling", "before pooling", "cnn rate"])
+def test_what_is_sent_again_says_of_itself_what_was_sent(name):
+    network = OURS[name]().eval()
+    activity = network.activity_at(network.cut, inputs_for(network))
+    with torch.no_grad():
+        sent = network.layers[0](network.encoding.signal(inputs_for(network)))
+    place, before_pooling = place_of(network.cut, [*network.layers])
+    again = sent_again(network.layers[place], activity, before_pooling=before_pooling)
+    for field in ("time_steps", "constant", "spikes_per_unit", "amplitude"):
+        assert getattr(again, field) == getattr(sent, field), field
+    assert again.values.shape == sent.values.shape
+
+
+def test_a_plain_chain_refuses_other_units_and_takes_any_precision():
+    network = rates().double().eval()
+    x = inputs_for(network).double()
+    memory = ActivationReplay(network.cut)
+    activity = memory.record(network, x)
+    assert torch.allclose(memory.replay(network, activity.float()), network(x), atol=1e-6)
+    with pytest.raises(BadInput, match="activity must be like what was recorded at '2'"):
+        memory.replay(network, activity[:, :3])
+
+
+def test_replay_from_a_cut_runs_under_the_transforms_of_functions():
+    network = OURS["mlp"]().eval()
+    activity = network.activity_at(0, inputs_for(network))
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+
+    class Behind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, one: Tensor) -> Tensor:
+            return self.network.forward_from(0, one.unsqueeze(1)).square().sum()
+
+    def loss(weights, one):
+        return torch.func.functional_call(Behind(), {f"network.{k}": v for k, v in weights.items()}, (one,))
+
+    with network.exact_autograd():
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 1))(parameters, activity)
+        whole = torch.func.grad(lambda weights: sum(loss(weights, one) for one in activity.unbind(1)))(parameters)
+    for name, value in whole.items():
+        assert torch.allclose(each[name].sum(0), value, rtol=1e-4, atol=1e-5), name
+    assert whole["layers.1.synapse.weight"].abs().sum() > 0
 
 
 def test_features_from_the_cut_are_features():

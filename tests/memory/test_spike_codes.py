@@ -150,7 +150,16 @@ def test_spikes_of_any_one_amplitude_are_recognised(amplitude):
     assert spikes_of(np.zeros((1, 1, 1), np.float32), None)[1] is None
 
 
-@pytest.mark.parametrize("other", [0.5, np.nan, -1.0])
+@pytest.mark.parametrize("other", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_no_spikes(other):
+    for values in ([[[0, 1, other]]], [[[other, other]]]):
+        with pytest.raises(BadInput, match="activity must be finite"):
+            spikes_of(np.array(values, np.float32), None)
+        with pytest.raises(BadInput, match="activity must be finite"):
+            QuantisedStore(1, len(values[0][0])).encode(np.array(values, np.float32))
+
+
+@pytest.mark.parametrize("other", [0.5, -1.0])
 def test_values_of_two_sizes_are_no_spikes(other):
     values = np.array([[[0, 1, other]]], np.float32)
     with pytest.raises(BadInput, match="activity must hold spikes, all 0 or one amplitude"):
