@@ -49,6 +49,12 @@ class ActiveNetwork:
         if self._compact is not None:
             self._compact.write_back(self.whole)
 
+    def rest(self) -> None:
+        """Write back, and go on whole until units are taken anew, but for ``skip_idle="always"``."""
+        self.settle()
+        if self.skip_idle != "always":
+            self._compact = None
+
     def guard(self, optimiser: optim.Optimizer) -> optim.Optimizer:
         """Make steps of ``optimiser`` leave frozen units and absent connections alone; see ``StructuralPlasticity``."""
         small = self._compact

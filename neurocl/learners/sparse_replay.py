@@ -151,7 +151,7 @@ class SparseReplayLearner:
             raise BadInput(f"{self.name}: a task must show a batch before it ends; task {task.index} showed none")
         self.network.zero_grad(set_to_none=True)
         self._optimiser = self._task = None
-        self.working.settle()
+        self.working.rest()
         self.plasticity.promote()
         if self.reinitialise:
             self.plasticity.reinitialise()

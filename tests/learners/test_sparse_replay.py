@@ -149,6 +149,7 @@ def test_replay_reaches_what_lies_behind_the_cut_and_nothing_before():
     features, labels = learner.window.replayed(learner.working, 12, torch.Generator().manual_seed(0))
     assert sorted(set(labels.tolist())) == [0, 1]
     assert (labels == 0).sum() == 6
+    learner.working.network.zero_grad()
     features.square().sum().backward()
     grads = [layer.synapse.weight.grad for layer in learner.working.network.layers]
     assert [grad is not None and float(grad.abs().sum()) > 0 for grad in grads] == [False, False, True, True]
