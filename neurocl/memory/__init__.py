@@ -14,6 +14,7 @@ from neurocl.memory.raw_replay import Policy as Policy
 from neurocl.memory.raw_replay import RawReplay as RawReplay
 from neurocl.memory.raw_replay import Replayed as Replayed
 from neurocl.memory.recursive_ridge import RecursiveRidge as RecursiveRidge
+from neurocl.memory.time_compression import compressed_in_time as compressed_in_time
 
 __all__ = [
     "POLICIES",
@@ -26,5 +27,6 @@ __all__ = [
     "Reactivated",
     "RecursiveRidge",
     "Replayed",
+    "compressed_in_time",
     "lots",
 ]

@@ -1,0 +1,97 @@
+"""Sleep after each task: stored spikes replayed without input, faster than they were recorded, hold old classes.
+
+Spiking 784-400-400-10, T = 16, split MNIST, class-incremental, 500 training and 200 test images a class. Awake, a task
+is learnt by two passes, its own two classes competing; the first layer learns in the first task alone. Then rasters of
+20 samples a class are stored behind that layer, and the network sleeps: 60 steps of 64 rasters of the replayed
+classes, all classes seen competing. Varied: how many steps are brought into one (spikes merged, or thinned to
+the same rate), and from how many of the last classes is replayed. Time asleep counts the steps simulated.
+
+Run: python experiments/replay_compressed_in_time.py   (half an hour of one core)
+"""
+
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+from torch import optim
+
+from neurocl import streams
+from neurocl.cli.experiment import save_table
+from neurocl.learners import cross_entropy
+from neurocl.memory import ActivationReplay, compressed_in_time
+from neurocl.networks import MLP, Direct
+from neurocl.primitives.seeding import generator
+from neurocl.streams import Stream
+
+SEEDS = range(3)
+CLAIMS = ()  # what is measured is no table of runs
+OUT = Path("results/experiments/replay_compressed_in_time")
+STREAM = {"train_per_class": "500", "test_per_class": "200"}
+TIME_STEPS, STORED, ASLEEP, DRAWN = 16, 20, 60, 64
+FACTORS = (1, 2, 4, 8, 16)
+VARIANTS = [
+    *((factor, merge, 10) for merge in ("any", "thinned") for factor in FACTORS if merge == "any" or factor > 1),
+    *((1, "any", classes) for classes in (4, 6, 8)),
+    *((4, "any", classes) for classes in (4, 6, 8)),
+    (1, "any", 0),
+]
+
+
+def accuracy(stream: Stream, seed: int, factor: int, merge: str, classes: int) -> float:
+    """Return the mean accuracy over all tasks at the end; ``classes`` 0 means no sleep."""
+    network = MLP(stream.shape, hidden=(400, 400), encoding=Direct(TIME_STEPS), head="single", seed=seed)
+    memory = ActivationReplay(0, store="raster", per_class=STORED, horizon=None, seed=seed)
+    draws, seen = generator(seed, "sleep"), []
+    for task in stream:
+        seen += task.classes
+        learnt = [
+            part for name, part in network.named_parameters() if not task.index or not name.startswith("layers.0")
+        ]
+        optimiser = optim.Adam(learnt, lr=0.001)
+        for epoch in range(2):
+            for batch in task.batches(64, epoch):
+                step(optimiser, cross_entropy(network.train()(batch.inputs), batch.labels, classes=task.classes))
+        for batch in task.batches(1024, -1):
+            memory.observe(network, batch, task=task.index)
+        replayed = torch.tensor(seen[-classes:] if classes else [])
+        members = torch.isin(memory.labels, replayed).nonzero().squeeze(1)
+        optimiser = optim.Adam(learnt, lr=0.001)
+        for _ in range(ASLEEP if classes else 0):
+            past = memory.take(members[torch.randint(len(members), (DRAWN,), generator=draws)])
+            spikes = compressed_in_time(past.activity, factor, merge=merge, generator=draws)
+            step(optimiser, cross_entropy(network.forward_from(0, spikes), past.labels, classes=seen))
+    tests = [stream.test(index) for index in range(len(stream))]
+    answers = [network.predict(test.inputs).argmax(1) == test.labels for test in tests]
+    return statistics.fmean(float(right.float().mean()) for right in answers)
+
+
+def step(optimiser: optim.Optimizer, loss: torch.Tensor) -> None:
+    """Make one step."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def main() -> int:
+    """Run, print and save."""
+    lines = ["| speed | spikes | classes replayed | steps asleep a task | accuracy |", "|---:|---|---:|---:|---:|"]
+    found = {}
+    for factor, merge, classes in VARIANTS:
+        runs = []
+        for seed in SEEDS:
+            runs.append(accuracy(streams.open("split-mnist", seed=seed, options=STREAM), seed, factor, merge, classes))
+        found[f"{factor}, {merge}, {classes}"] = runs
+        asleep = ASLEEP * -(-TIME_STEPS // factor) if classes else 0
+        lines.append(
+            f"| {factor} | {merge} | {classes or 'no sleep'} | {asleep} "
+            f"| {100 * statistics.fmean(runs):.1f} ± {100 * statistics.stdev(runs):.1f} |"
+        )
+        sys.stdout.write(lines[-1] + "\n")
+        sys.stdout.flush()
+        save_table(OUT, lines, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
