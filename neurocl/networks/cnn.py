@@ -69,7 +69,7 @@ class CNN(Network):
     ) -> None:
         training = check_training(training, coding)
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
-        channels, hidden = check_counts("channels", channels), check_counts("hidden", hidden)
+        channels, hidden = check_counts("channels", channels), tuple(hidden) and check_counts("hidden", hidden)
         pools = check_pooled(pooled, len(channels))
         layers, pre = [], image_shape(shape, halvings=len(pools))[0]
         with seeded(seed, "neurons"):

@@ -106,6 +106,7 @@ class StructuralPlasticity:
         ]
         self.masks: dict[str, Tensor] = {}
         self._draws = 0
+        self._told: set[str] = set()
         self._spread: dict[str, float] = {}
         names = {name for name, _ in self.afferents()}
         first = self.layers[0].afferents[0]
@@ -200,14 +201,16 @@ class StructuralPlasticity:
         """Take connections from idle units to others away, and grow as many, with weight 0, into idle units.
 
         Where idle units have no room for all, all of it is filled and the density falls, with a
-        :class:`CapacityExhausted` warning.
+        :class:`CapacityExhausted` warning the first time this happens to a layer.
         """
         done = []
         for place, layer in enumerate(self.layers):
             for one in layer.afferents:
                 done.append(self._rewire(one, self.ranks[place] == 0))
         self._hold()
-        if short := [result for result in done if result.short]:
+        short = [result for result in done if result.short and result.layer not in self._told]
+        if short:
+            self._told |= {one.layer for one in short}
             warnings.warn(
                 f"no room left to grow connections into idle units of {', '.join(one.layer for one in short)} "
                 f"({', '.join(str(one.short) for one in short)} connections short): later tasks share the units there "

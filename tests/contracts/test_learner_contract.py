@@ -19,6 +19,8 @@ from neurocl.run.loop import scheduled
 from neurocl.run.shelf import known_models, load_model
 from neurocl.streams import Stream
 
+pytestmark = pytest.mark.filterwarnings("ignore::neurocl.plasticity.CapacityExhausted")  # few units
+
 SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see the first test
     "finetune": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "joint": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
@@ -29,6 +31,18 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
     "ridge": {"features": 40, "time_steps": 3, "batch_size": 8},
     "hlop": {"hidden": (10,), "time_steps": 6, "threshold": 0.05, "batch_size": 8},
     "patch_ridge": {"filters": 5, "patch": 3, "drive": 0.6, "time_steps": 4, "batch_size": 8},
+    "sharp": {
+        "channels": (5,),
+        "pooled": (0,),
+        "hidden": (14, 12),
+        "time_steps": 4,
+        "phases": 2,
+        "phase_epochs": 1,
+        "batch_size": 8,
+        "replay_batch_size": 6,
+        "per_class": 3,
+        "remembered": 3,
+    },
     "foldiak_ridge": {"filters": 5, "patch": 3, "samples": 500, "threshold": 1.0, "batch_size": 8},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another state
@@ -41,6 +55,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
     "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
     "classp, with EWC's pull": ("classp", {"strength": 100.0}),
+    "sharp, raw, neighbours": ("sharp", {"replay": "raw", "readout": "nearest"}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
 }
 CASES = [(name, coding, setting) for name in SMALL for coding in CODINGS for setting in SETTINGS]
@@ -237,7 +252,7 @@ def test_cost_counts_bytes_and_with_a_probe_operations(name, coding):
     assert cost.parameter_bytes > 0
     assert (cost.memory_bytes > 0) == learner.abilities.replays
     assert (cost.auxiliary_bytes > 0) == (
-        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge"}
+        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge", "sharp"}
     )
     assert cost.multiply_accumulates_per_sample is None
     probed = learner.cost(stream.test(0).inputs)
