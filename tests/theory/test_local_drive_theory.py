@@ -158,6 +158,13 @@ def test_bad_input_is_refused():
     with pytest.raises(BadInput, match=r"weight must be \[post, pre\]"):
         ThreeFactors(torch.zeros(1, 1, 3, 3), keep=0.5)
     local = ThreeFactors(torch.zeros(1, 1), keep=0.5)
+    local.step(torch.ones(2, 1), torch.ones(2, 1), torch.ones(2, 1))
+    for samples in ((3, 3, 3), (2, 1, 2), (0, 0, 0)):
+        with pytest.raises(BadInput, match="same samples in all steps of a window, at least one"):
+            local.step(*(torch.ones(number, 1) for number in samples))
+    with pytest.raises(BadInput, match="of the same steps; got 3, 2 and 3"):
+        three_factor_drive(torch.ones(3, 1, 1), torch.ones(2, 1, 1), torch.ones(3, 1, 1), keep=0.5)
+    local = ThreeFactors(torch.zeros(1, 1), keep=0.5)
     local.step(torch.ones(1, 1), torch.ones(1, 1), torch.full((1, 1), math.nan))
     with pytest.raises(BadInput, match="drive of a sample window must be finite"):
         local.release()
