@@ -115,6 +115,33 @@ def test_halving_the_step_leaves_the_drive():
     torch.testing.assert_close(fine, coarse, rtol=1e-5, atol=1e-8)
 
 
+def test_every_spike_meets_every_other_of_its_window_and_earlier_spikes_of_its_own_side():
+    """Against the sum over all pairs and triplets of random trains, at a step of 2 ms."""
+    draws = torch.Generator().manual_seed(5)
+    pre, post = (torch.rand(80, 2, 1, generator=draws, dtype=torch.float64) < 0.1 for _ in range(2))
+    rule = STDP(pair_potentiation=0.3, pair_depression=0.7, triplet_potentiation=0.9, triplet_depression=0.4)
+    expected = 0.0
+    for sample in range(2):
+        x, y = ([2.0 * t for t in side[:, sample, 0].nonzero()[:, 0].tolist()] for side in (pre, post))
+        assert len(x) > 3 < len(y)
+
+        def trace(spikes: list[float], at: float, tau: float) -> float:
+            return sum(math.exp((t - at) / tau) for t in spikes if t < at)
+
+        expected += sum(trace(x, t, 16.8) * (0.3 + 0.9 * trace(y, t, 114)) for t in y) / 2
+        expected -= sum(trace(y, t, 33.7) * (0.7 + 0.4 * trace(x, t, 101)) for t in x) / 2
+    drive = stdp_drive(pre.double(), post.double(), rule=rule, dt_ms=2.0)
+    assert drive.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_in_hippocampal_cultures_pairs_potentiate_at_any_frequency():
+    pre = [50 + 1000 * n for n in range(15)]  # 1 Hz, 10 ms apart; visual cortex does nothing there
+    trains = spikes_at(pre, 15100), spikes_at([t + 10 for t in pre], 15100)
+    assert stdp_drive(*trains, rule=STDP.hippocampus()).item() > 0.04
+    assert stdp_drive(*reversed(trains), rule=STDP.hippocampus()).item() < -0.03
+    assert abs(stdp_drive(*trains, rule=STDP()).item()) < 0.001
+
+
 def pairing(frequency_hz: float, apart_ms: int) -> float:
     """Drive of fifteen pairings."""
     period = round(1000 / frequency_hz)
