@@ -134,13 +134,16 @@ class CLASSP(optim.Optimizer):
         """Make one step; with a closure, on the loss that it computes and returns.
 
         Raises:
-            BadInput: If a gradient is sparse, or not finite.
+            BadInput: If a gradient is sparse, or not finite, or an option of a group is out of range by now.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         norms = check_gradients(self.param_groups)
+        for group in self.param_groups:  # all before the first weight moves: options may have changed since
+            check_number("lr", as_number(group["lr"]), at_least=0)
+            gate_of(group), saturation_of(group)
         for group in self.param_groups:
             due = [parameter for parameter in group["params"] if parameter.grad is not None]
             for parameter in due:

@@ -276,6 +276,18 @@ def test_gradients_that_are_not_finite_are_named_and_nothing_changes(bad, option
         unnamed.step()
 
 
+@pytest.mark.parametrize(("option", "value"), [("lr", math.nan), ("lr", -0.1), ("power", 0.0), ("threshold", -1.0)])
+def test_options_gone_bad_since_are_refused_before_any_group_moves(option, value):
+    first, second = (torch.ones(2, requires_grad=True) for _ in range(2))
+    optimiser = CLASSP([{"params": [first]}, {"params": [second]}])
+    optimiser.param_groups[1][option] = value
+    first.grad = second.grad = torch.ones(2)
+    with pytest.raises(BadInput, match=f"{option} must be"):
+        optimiser.step()
+    assert first.tolist() == second.tolist() == [1.0, 1.0]
+    assert not optimiser.state
+
+
 def test_finite_gradients_whose_sum_overflows_are_no_mistake():
     weight = torch.zeros(4, requires_grad=True)
     weight.grad = torch.full((4,), 3e38)
