@@ -2,7 +2,7 @@ r"""The step of the CLASSP rule: a gated drive moves a weight the less, the more
 
 One pure function states the rule; two in-place ways of it serve the optimiser: tensor by tensor in chunks that stay in
 the cache, so that weights, history and drive pass memory once, and over lists of tensors (``torch._foreach``), which
-spares launches on a GPU. All three agree to rounding.
+spares launches on a GPU. All three agree to rounding, with powers other than 1 and 2 to about 1e-6.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,8 @@ class Saturation:
 
     Args:
         power: p; 2 is AdaGrad's, 1 saturates faster: under a steady drive the total change grows as the logarithm of
-            the number of steps, with 2 as its square root.
+            the number of steps, with 2 as its square root. A drive whose p-th power is beyond the range of its type
+            (1.8e19 for 2 in float32) saturates its weight for good.
         epsilon: :math:`\epsilon`, added to the history in the p-th power of the drive's unit. Where a drive's p-th
             power is small against it, a fresh weight moves in proportion to the drive. 0 stands for the smallest
             number there is.
