@@ -2,7 +2,8 @@
 
 A mechanism is any object; its methods are handed to :class:`GradientLearner` at the place where they act: as a loss
 term, as a transform of the gradients, after the step, at the beginning or at the end of a task. If it has a state, the
-object itself is named under ``parts`` as well, so that checkpoints and byte counts see it.
+object itself is named under ``parts`` as well, so that checkpoints and byte counts see it. The file stays whole, a
+little longer than others, for the loop to be read in one place.
 """
 
 import math

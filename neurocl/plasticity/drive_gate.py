@@ -86,7 +86,7 @@ class DriveGate:
         """Return the drive, 0 where it does not pass.
 
         Args:
-            drive: First axis the post-synaptic neuron.
+            drive: First axis the post-synaptic neuron, as in linear layers and convolutions (not transposed ones).
         """
         plus, minus = self.cuts(drive)
         if self.symmetric and not plus.ndim and drive.device.type == "cpu":
