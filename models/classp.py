@@ -6,7 +6,7 @@ a shared output layer; with `loss_mask=seen` it ends where fine-tuning ends. `st
 and history; that needs boundaries. results.json tells which share of weights every task updated, how far tasks updated
 the same ones, and how saturated weights are.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking 73.0 %, rate 62.0 %.
+Expected, class-incremental split-digits, seeds 0-2: spiking 72.9 %, rate 62.0 %.
 Command: `neurocl run classp split-digits --seeds 0-2`, and `classp:rate`.
 
 Source: Ludwig 2024, CLASSP, arXiv:2405.09637. Differs: see `neurocl.plasticity.CLASSP`; the network is ours.

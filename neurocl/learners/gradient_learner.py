@@ -2,7 +2,8 @@
 
 A mechanism is any object; its methods are handed to :class:`GradientLearner` at the place where they act: as a loss
 term, as a transform of the gradients, after the step, at the beginning or at the end of a task. If it has a state, the
-object itself is named under ``parts`` as well, so that checkpoints and byte counts see it.
+object itself is named under ``parts`` as well, so that checkpoints and byte counts see it. The file stays whole, a
+little longer than others, for the loop to be read in one place.
 """
 
 import math
@@ -19,7 +20,9 @@ from neurocl.learners.cross_entropy import LOSS_MASKS, cross_entropy, masked
 from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
 from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over
+from neurocl.learners.updates import Updates
 from neurocl.networks import evaluating
+from neurocl.plasticity import CLASSP
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.tasks import Batch, Task
 
@@ -154,9 +157,11 @@ class GradientLearner:
         self.seen: tuple[int, ...] = ()
         self.tasks_begun = 0
         self.steps = 0
-        self._make_optimiser = optimiser
+        self._updates = Updates(self.network)
+        self._make_optimiser = self._updates.watching(optimiser)
         self._optimiser: optim.Optimizer | None = None
         self._names: list[str] = []
+        self._reports = False
         self._forgets = fresh_optimiser
         self._task_classes: tuple[int, ...] = ()
         self._task_steps, self._steps_before = 1, 0
@@ -170,6 +175,10 @@ class GradientLearner:
         self._steps_before = self.steps
         self._forgets = self.fresh_optimiser and task.boundary != "blurry"
         self._renew_optimiser()
+        own = any(isinstance(part, Updates) for part in self.parts.values())
+        self._reports = isinstance(self._optimiser, CLASSP) and not own  # every run with CLASSP tells what it changed
+        if self._reports:
+            self._updates.begin(task)
         for act in self.at_task_begin:
             act(task)
 
@@ -207,6 +216,8 @@ class GradientLearner:
     def end_task(self, task: Task) -> None:
         """Let the mechanisms look back on the task."""
         self.network.zero_grad(set_to_none=True)
+        if self._reports:
+            self._updates.end(task)
         for act in self.at_task_end:
             act(task)
         if self._forgets:
@@ -232,9 +243,8 @@ class GradientLearner:
 
     def diagnostics(self) -> dict[str, Any]:
         """Return what the mechanisms have to say of the last task, by name; plain numbers, texts, lists and dicts."""
-        return {
-            name: cast(Any, part).diagnostics() for name, part in self.parts.items() if hasattr(part, "diagnostics")
-        }
+        parts = {"updates": self._updates} | self.parts if self._reports else self.parts
+        return {name: cast(Any, part).diagnostics() for name, part in parts.items() if hasattr(part, "diagnostics")}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that outlives a task."""
@@ -247,6 +257,7 @@ class GradientLearner:
                 "tasks_begun": self.tasks_begun,
                 "steps": self.steps,
                 "parts": {name: part.state_dict() for name, part in self.parts.items()},
+                "updates": self._updates.state_dict(),
             }
         )
 
@@ -262,6 +273,7 @@ class GradientLearner:
             self._renew_optimiser().load_state_dict(copied(state["optimiser"]))
         for name, part in self.parts.items():
             part.load_state_dict(state["parts"][name])
+        self._updates.load_state_dict(state["updates"])
 
     def _renew_optimiser(self) -> optim.Optimizer:
         """Make an optimiser for the parameters as they are now; carry its memory over unless it is to be fresh."""

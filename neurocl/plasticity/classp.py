@@ -9,11 +9,13 @@ from torch import Tensor, optim
 
 from neurocl.plasticity.drive_gate import DriveGate
 from neurocl.plasticity.finite_gradients import check_gradients, named
-from neurocl.plasticity.saturating_step import Saturation, step_in_chunks, step_over_lists
+from neurocl.plasticity.saturating_step import Saturation, gated, step_in_chunks, step_over_lists
+from neurocl.plasticity.saved_histories import matched
 from neurocl.primitives.checks import BadInput, check_count, check_number
 
 OWN_TYPES = (torch.float32, torch.float64)  # computed in as they are; halves in float32
-TENSOR_STATES = ("history", "frozen")
+OF_GATE = {"kind": "gate", "threshold": "threshold", "threshold_depression": "threshold_depression"}
+OF_SATURATION = ("power", "epsilon", "history", "keep")
 checked_gate, checked_saturation = lru_cache(256)(DriveGate), lru_cache(256)(Saturation)  # once, not at every step
 
 
@@ -36,7 +38,7 @@ class CLASSP(optim.Optimizer):
             and ``"winners"`` the share of synapses that may move.
         epsilon: :math:`\epsilon`, in the p-th power of the gradient's unit; 0 makes the rule free of the loss's scale.
         gate: ``"relative"``, ``"absolute"`` (the printed rule), ``"quantile"`` or ``"winners"``; the last two select
-            among all drives of a tensor at every step, which takes several times as long as the step itself.
+            among all drives of a tensor at every step, which about doubles its time.
         threshold_depression: The threshold of drives that lower a weight; ``None``: as for those that raise it.
         history: What saturates a weight: ``"gated"`` (the pseudo-code), ``"all"`` (the printed sum) or ``"decaying"``.
         keep: What a ``"decaying"`` history keeps a step.
@@ -44,8 +46,8 @@ class CLASSP(optim.Optimizer):
             fills: the published vision schedule, as long as its first task.
         maximize: Climb.
         foreach: Lists of tensors at once; the default on a GPU. Results equal those of the other ways to rounding.
-        fused: In place in chunks that stay in the cache, without temporaries of the weights' size where gate and mask
-            need one number; the default on a CPU, and there only. ``False`` for both: tensor by tensor.
+        fused: In place in chunks that stay in the cache, without temporaries of the weights' size but for masks and
+            quantiles; the default on a CPU, and there only. ``False`` for both: tensor by tensor.
 
     Attributes:
         state: By parameter ``history`` (of its shape; float32 for half precision), ``step``, and ``frozen`` if asked.
@@ -98,6 +100,11 @@ class CLASSP(optim.Optimizer):
             "maximize": maximize,
         }
         super().__init__(params, defaults)
+        if not any(group["params"] for group in self.param_groups):
+            raise BadInput("CLASSP needs at least one parameter; got groups of none: has the network any that learns?")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"foreach": self.foreach, "fused": self.fused}  # for copies and pickles
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own.
@@ -108,7 +115,10 @@ class CLASSP(optim.Optimizer):
         options = self.defaults | param_group
         check_number("lr", as_number(options["lr"]), at_least=0)
         check_count("plain_steps", options["plain_steps"], at_least=0)
-        gate_of(options), saturation_of(options)
+        if not isinstance(options["maximize"], bool):
+            raise BadInput(f"maximize must be True or False; got {options['maximize']!r}")
+        DriveGate(**{name: options[of] for name, of in OF_GATE.items()})  # not from the cache, which only takes
+        Saturation(**{name: options[name] for name in OF_SATURATION})  # what can be hashed
         super().add_param_group(param_group)
         for name, parameter in named(self.param_groups[-1], len(self.param_groups) - 1):
             if not parameter.is_floating_point() or (self.fused and not parameter.is_cpu):
@@ -124,23 +134,28 @@ class CLASSP(optim.Optimizer):
         """Make one step; with a closure, on the loss that it computes and returns.
 
         Raises:
-            BadInput: If a gradient is sparse, or not finite.
+            BadInput: If a gradient is sparse, or not finite, or an option of a group is out of range by now.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        check_gradients(self.param_groups)
+        norms = check_gradients(self.param_groups)
+        for group in self.param_groups:  # all before the first weight moves: options may have changed since
+            check_number("lr", as_number(group["lr"]), at_least=0)
+            gate_of(group), saturation_of(group)
         for group in self.param_groups:
             due = [parameter for parameter in group["params"] if parameter.grad is not None]
             for parameter in due:
                 self._prepare(parameter)
+                if "frozen" in self.state[parameter]:
+                    norms.pop(parameter, None)  # of all entries
             alone = due
             if self.foreach or (self.foreach is None and not self.fused and any(not p.is_cpu for p in due)):
-                alone = [parameter for parameter in due if parameter.dtype not in OWN_TYPES]
-                self._step_lists(group, [parameter for parameter in due if parameter.dtype in OWN_TYPES])
+                alone = [p for p in due if p.dtype not in OWN_TYPES]
+                self._step_lists(group, [p for p in due if p.dtype in OWN_TYPES], norms)
             for parameter in alone:
-                self._step_alone(group, parameter)
+                self._step_alone(group, parameter, norms.get(parameter))
             for parameter in due:
                 self.state[parameter]["step"] += 1
         return loss
@@ -164,7 +179,9 @@ class CLASSP(optim.Optimizer):
         return moving / there
 
     def freeze(self, parameter: Tensor, mask: Tensor) -> None:
-        """Let no weight move, and no history grow, where ``mask`` is True; the gate does not see these weights either.
+        """Let no weight move, and no history grow, where ``mask`` is True.
+
+        To the gate they are synapses without drive: they count in a tensor's mean square and among its synapses.
 
         Raises:
             BadInput: If the parameter is not this optimiser's, or the mask is not boolean and of its shape.
@@ -180,22 +197,27 @@ class CLASSP(optim.Optimizer):
         self.state[parameter]["frozen"] = mask.detach().clone().to(parameter.device)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` returned, histories in the precision they had."""
-        super().load_state_dict(state_dict)
-        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        for number, parameter in zip(numbers, parameters, strict=True):
-            for key, value in state_dict["state"].get(number, {}).items():  # torch casts all to the parameter's type
-                if key in TENSOR_STATES and value.dtype != parameter.dtype:
-                    self.state[parameter][key] = value.detach().clone().to(parameter.device)
+        """Take over a copy of what ``state_dict`` returned, histories in the precision that is computed in.
+
+        Where both name the parameters of a group, and the same ones, they are matched by name; else by order.
+
+        Raises:
+            BadInput: If it is another optimiser's, or a history has not its parameter's shape; nothing changes then.
+        """
+        saved, found = matched(self.param_groups, state_dict)
+        super().load_state_dict(state_dict | {"param_groups": saved})
+        for parameter, state in found:  # torch casts all to the parameter's type, and copies none
+            self.state[parameter]["history"] = state["history"].to(parameter.device, kept_type(parameter), copy=True)
+            if "frozen" in state:
+                self.state[parameter]["frozen"] = state["frozen"].to(parameter.device, copy=True)
 
     def _prepare(self, parameter: Tensor) -> None:
-        """Give a parameter its state."""
-        state = self.state[parameter]
+        """Give a parameter its state, or follow it to another type or device."""
+        state, kept = self.state[parameter], kept_type(parameter)
         if "history" not in state:
-            kept = parameter.dtype if parameter.dtype in OWN_TYPES else torch.float32  # sums of halves would stall
             state["step"] = 0
             state["history"] = torch.zeros_like(parameter, dtype=kept, memory_format=torch.preserve_format)
+        state["history"] = state["history"].to(parameter.device, kept)
 
     def _gradient(self, parameter: Tensor) -> Tensor:
         """Return the gradient, 0 where frozen."""
@@ -209,32 +231,22 @@ class CLASSP(optim.Optimizer):
         gradient = gradient if gradient.dtype in OWN_TYPES else gradient.float()
         return gradient if group["maximize"] else -gradient
 
-    def _passed(self, group: dict[str, Any], parameter: Tensor, gradient: Tensor) -> Tensor:
-        """Return the gated gradient."""
-        gate = gate_of(group)
-        if gate.symmetric:  # no need to turn the sign, and to turn it back
-            return gate.passed(gradient if gradient.dtype in OWN_TYPES else gradient.float())
-        passed = gate.passed(self._drive(group, parameter))
-        return passed if group["maximize"] else passed.neg_()
-
-    def _step_alone(self, group: dict[str, Any], parameter: Tensor) -> None:
-        gate, state, gradient = gate_of(group), self.state[parameter], self._gradient(parameter)
-        own = gradient if gradient.dtype in OWN_TYPES else gradient.float()
-        one_number = gate.symmetric and gate.kind != "winners"
-        rate = as_number(group["lr"])
+    def _step_alone(self, group: dict[str, Any], parameter: Tensor, norm: float | None) -> None:
+        state, rate = self.state[parameter], as_number(group["lr"])
         step_in_chunks(
             parameter.detach(),
             state["history"],
-            gradient,
-            cut=float(gate.cuts(own)[0]) if one_number else None,
-            passed=None if one_number else self._passed(group, parameter, gradient),
-            step_size=-rate if group["maximize"] else rate,
+            self._gradient(parameter),
+            gate=gate_of(group),
+            step_size=rate,
+            climb=group["maximize"],
             saturation=saturation_of(group),
             plain=state["step"] < group["plain_steps"],
+            norm=norm,
             **({"chunk": parameter.numel() or 1} if self.fused is False else {}),
         )
 
-    def _step_lists(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
+    def _step_lists(self, group: dict[str, Any], parameters: list[Tensor], norms: dict[Tensor, float]) -> None:
         rate = as_number(group["lr"])
         alike: dict[tuple[Any, ...], list[Tensor]] = {}
         for parameter in parameters:
@@ -246,11 +258,19 @@ class CLASSP(optim.Optimizer):
                 [parameter.detach() for parameter in some],
                 [self.state[parameter]["history"] for parameter in some],
                 gradients,
-                [self._passed(group, p, gradient) for p, gradient in zip(some, gradients, strict=True)],
+                [
+                    gated(gradient, gate_of(group), climb=group["maximize"], norm=norms.get(parameter))
+                    for parameter, gradient in zip(some, gradients, strict=True)
+                ],
                 step_size=-rate if group["maximize"] else rate,
                 saturation=saturation_of(group),
                 plain=plain,
             )
+
+
+def kept_type(parameter: Tensor) -> torch.dtype:
+    """Return the type that is computed in, and histories kept in: sums of halves would stall."""
+    return parameter.dtype if parameter.dtype in OWN_TYPES else torch.float32
 
 
 def as_number(rate: Any) -> Any:
@@ -260,13 +280,9 @@ def as_number(rate: Any) -> Any:
 
 def gate_of(group: dict[str, Any]) -> DriveGate:
     """Return the gate of a parameter group."""
-    return checked_gate(
-        kind=group["gate"], threshold=group["threshold"], threshold_depression=group["threshold_depression"]
-    )
+    return checked_gate(**{name: group[of] for name, of in OF_GATE.items()})
 
 
 def saturation_of(group: dict[str, Any]) -> Saturation:
     """Return the saturation of a parameter group."""
-    return checked_saturation(
-        power=group["power"], epsilon=group["epsilon"], history=group["history"], keep=group["keep"]
-    )
+    return checked_saturation(**{name: group[name] for name in OF_SATURATION})

@@ -6,10 +6,10 @@ window of a sample or a batch before it meets a gate: at single time steps drive
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,7 +51,8 @@ class DriveGate:
     def __post_init__(self) -> None:
         check_name("gate", self.kind, GATES)
         for name in ("threshold", "threshold_depression"):
-            if (value := getattr(self, name)) is None:
+            value = getattr(self, name)
+            if value is None and name == "threshold_depression":
                 continue
             if self.kind in SHARES:
                 check_number(f"{name} of a {self.kind} gate, a share of synapses,", value, above=0, below=1)
@@ -63,47 +64,66 @@ class DriveGate:
         """Whether potentiation and depression have one threshold."""
         return self.threshold_depression in {None, self.threshold}
 
-    def cuts(self, drive: Float[Tensor, "*synapse"]) -> tuple[Float[Tensor, "*row"], Float[Tensor, "*row"]]:
-        """Return what the size of a drive has to exceed, for potentiation and for depression: numbers, or one a row."""
-        plus = self._cut(drive, self.threshold)
-        return plus, plus if self.symmetric else self._cut(drive, self.threshold_depression or 0.0)
+    @property
+    def by_row(self) -> bool:
+        """Whether cuts differ between the rows of a tensor."""
+        return self.kind == "winners"
+
+    def cuts(
+        self, drive: Float[Tensor, "*synapse"], norm: float | None = None
+    ) -> tuple[Float[Tensor, "*row"], Float[Tensor, "*row"]]:
+        """Return what the size of a drive has to exceed, for potentiation and for depression: numbers, or one a row.
+
+        Args:
+            drive: First axis the post-synaptic neuron.
+            norm: Euclidean norm of the drive, if it is known; spares a pass.
+        """
+        thresholds = [self.threshold] if self.symmetric else [self.threshold, self.threshold_depression or 0.0]
+        found = self._cuts(drive, thresholds, norm)
+        return found[0], found[-1]
 
     def passed(self, drive: Float[Tensor, "*synapse"]) -> Float[Tensor, "*synapse"]:
         """Return the drive, 0 where it does not pass.
 
         Args:
-            drive: First axis the post-synaptic neuron.
+            drive: First axis the post-synaptic neuron, as in linear layers and convolutions (not transposed ones).
         """
         plus, minus = self.cuts(drive)
         if self.symmetric and not plus.ndim and drive.device.type == "cpu":
             return torch.hardshrink(drive, float(plus))  # one pass
         return torch.where((drive > plus) | (drive < -minus), drive, 0.0)
 
-    def _cut(self, drive: Tensor, threshold: float) -> Tensor:
-        if self.kind == "absolute" or not drive.numel():
-            return drive.new_tensor(math.sqrt(threshold) if self.kind == "absolute" else 0.0)
+    def _cuts(self, drive: Tensor, thresholds: list[float], norm: float | None) -> list[Tensor]:
+        if self.kind == "absolute":
+            return [drive.new_full((), math.sqrt(threshold)) for threshold in thresholds]
+        if not drive.numel() or (self.by_row and drive.ndim < 2):  # every neuron's only synapse is its winner
+            return [drive.new_zeros(())]
         if self.kind == "relative":
-            return threshold * root_mean_square(drive)
-        if self.kind == "quantile":
-            return below_strongest(drive.reshape(1, -1), threshold)[0]
-        rows = drive.flatten(1) if drive.ndim > 1 else drive.reshape(-1, 1)
-        return below_strongest(rows, threshold).reshape([len(drive), *[1] * (drive.ndim - 1)] if drive.ndim else [])
+            scale = root_mean_square(drive, norm)
+            return [drive.new_full((), threshold * scale) for threshold in thresholds]
+        if self.by_row:
+            rows = [len(drive), *[1] * (drive.ndim - 1)]
+            return [cut.reshape(rows) for cut in below_strongest(drive.flatten(1), thresholds)]
+        return [cut[0] for cut in below_strongest(drive.reshape(1, -1), thresholds)]
 
 
-def root_mean_square(drive: Float[Tensor, "*synapse"]) -> Float[Tensor, ""]:
+def root_mean_square(drive: Float[Tensor, "*synapse"], norm: float | None = None) -> float:
     """Return the root of the mean square, of large and small numbers too."""
-    norm = torch.linalg.vector_norm(drive)
-    if not 1e-15 < float(norm) < 1e18:  # squares leave the range of float32
-        norm = torch.linalg.vector_norm(drive, dtype=torch.float64)
-    return (norm / math.sqrt(drive.numel())).to(drive.dtype)
+    norm = float(torch.linalg.vector_norm(drive)) if norm is None else norm
+    if not 1e-15 < norm < 1e18:  # squares leave the range of float32
+        norm = float(torch.linalg.vector_norm(drive, dtype=torch.float64))
+    return norm / math.sqrt(drive.numel())
 
 
-def below_strongest(drive: Float[Tensor, "row synapse"], share: float) -> Float[Tensor, " row"]:
-    """Return the largest number below the strongest ``share`` (rounded up) of each row's drives; at least 0."""
-    left_out = drive.shape[1] - math.ceil(share * drive.shape[1] - 1e-9)
-    size = drive.abs()
-    if size.device.type == "cpu":  # numpy's selection is twice as fast as torch's, on rows six times
-        weakest = torch.from_numpy(np.partition(size.detach().numpy(), left_out, axis=1)[:, left_out].copy())
+def below_strongest(drive: Float[Tensor, "row synapse"], shares: Sequence[float]) -> list[Float[Tensor, " row"]]:
+    """Return, for each share, the largest number below the strongest so many (rounded up) of each row; at least 0."""
+    length, size = drive.shape[1], drive.detach().abs()
+    left_out = [length - max(1, math.ceil(share * length * (1 - 1e-12) - 1e-9)) for share in shares]
+    if size.is_cpu:  # numpy's selection is twice as fast as torch's, on rows nine times
+        values, weakest = size.numpy(), []
+        for place in left_out:  # one after the other: numpy is several times slower on both at once
+            values.partition(place, axis=1)
+            weakest.append(size[:, place].clone())
     else:
-        weakest = size.kthvalue(left_out + 1, dim=1).values
-    return torch.nextafter(weakest, torch.zeros_like(weakest))
+        weakest = [size.kthvalue(place + 1, dim=1).values for place in left_out]
+    return [torch.nextafter(each, torch.zeros_like(each)) for each in weakest]

@@ -37,12 +37,16 @@ def three_factor_drive(
         gain: Factor of the neuron on its input current.
 
     Raises:
-        BadInput: If ``keep`` is outside [0, 1).
+        BadInput: If ``keep`` is outside [0, 1), there is no sample, or the three differ in steps or samples.
 
     Source:
         Bellec et al. 2020, A solution to the learning dilemma for recurrent networks of spiking neurons (e-prop).
         Differs: feed-forward layers; the mean over a batch.
     """
+    if not len(pre) == len(closeness) == len(signal):
+        raise BadInput(
+            f"pre, closeness and signal must be of the same steps; got {len(pre)}, {len(closeness)} and {len(signal)}"
+        )
     local = ThreeFactors(torch.zeros(closeness.shape[-1], pre.shape[-1]).to(pre), keep=keep, gain=gain)
     for x, psi, error in zip(pre, closeness, signal, strict=True):
         local.step(x, psi, error)
@@ -87,7 +91,17 @@ class ThreeFactors:
         closeness: Float[Tensor, "batch post"],
         signal: Float[Tensor, "batch post"],
     ) -> None:
-        """Take in one time step; arguments as for :func:`three_factor_drive`."""
+        """Take in one time step; arguments as for :func:`three_factor_drive`.
+
+        Raises:
+            BadInput: If there is no sample, or not as many in all three and in all steps of a window.
+        """
+        samples = {len(pre), len(closeness), len(signal), len(pre if self._trace is None else self._trace)}
+        if len(samples) > 1 or not len(pre):
+            raise BadInput(
+                f"pre, closeness and signal must be of the same samples in all steps of a window, at least one; got "
+                f"{sorted(samples)}: call clear() before the next window"
+            )
         now = pre * self.gain
         self._trace = now if self._trace is None else self._trace * self.keep + now
         if self.keep_drive < 1:

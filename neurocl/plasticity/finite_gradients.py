@@ -1,5 +1,6 @@
 """Are the gradients of parameter groups such that a step can be made? If not, whose are not?"""
 
+import math
 from typing import Any
 
 import torch
@@ -17,32 +18,35 @@ def named(group: dict[str, Any], place: int) -> list[tuple[str, Tensor]]:
     return list(zip(names, group["params"], strict=True))
 
 
-def check_gradients(groups: list[dict[str, Any]]) -> None:
-    """Refuse gradients that are sparse or not finite, by name.
+def check_gradients(groups: list[dict[str, Any]]) -> dict[Tensor, float]:
+    """Refuse gradients that are sparse or not finite, by name; return the norm of each parameter's gradient.
 
-    A sum is finite only if every value is, and takes one pass; it may overflow, hence the second look.
+    A norm is finite only if every value is, and takes one pass; it may overflow, hence the second look. On a GPU one
+    wait for the device fetches them all.
     """
     there = [
-        (name, parameter.grad)
+        (name, parameter, parameter.grad)
         for place, group in enumerate(groups)
         for name, parameter in named(group, place)
         if parameter.grad is not None
     ]
-    for name, gradient in there:
+    for name, _, gradient in there:
         if gradient.layout != torch.strided:
             raise BadInput(
                 f"the gradient of {name} is sparse, and saturation needs every entry: use sparse=False in its embedding"
             )
-    sums = [gradient.sum(dtype=torch.float32 if gradient.dtype != torch.float64 else None) for _, gradient in there]
-    by_device: dict[torch.device, list[Tensor]] = {}
-    for total in sums:
-        by_device.setdefault(total.device, []).append(total.double())
-    if all(bool(torch.isfinite(torch.stack(some)).all()) for some in by_device.values()):
-        return
-    for name, gradient in there:
-        bad = int((~torch.isfinite(gradient)).sum())
+    by_device: dict[torch.device, dict[Tensor, Tensor]] = {}
+    for _, parameter, gradient in there:
+        kept = torch.float32 if gradient.dtype.itemsize < 4 else None
+        by_device.setdefault(gradient.device, {})[parameter] = torch.linalg.vector_norm(gradient, dtype=kept)
+    norms: dict[Tensor, float] = {}
+    for some in by_device.values():
+        norms |= zip(some, torch.stack([norm.double() for norm in some.values()]).tolist(), strict=True)
+    for name, parameter, gradient in there:
+        bad = 0 if math.isfinite(norms[parameter]) else int((~torch.isfinite(gradient)).sum())
         if bad:
             raise BadInput(
                 f"the gradient of {name} must be finite; {bad} of {gradient.numel()} values are NaN or infinite. No "
                 "weight has changed: lower the learning rate, clip the gradients, or look at the batch"
             )
+    return norms

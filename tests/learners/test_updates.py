@@ -80,6 +80,34 @@ def test_any_optimiser_can_be_reported_on(optimiser):
     assert ("saturation_deciles" in found[0]["updates"]) == (optimiser == "classp")
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_every_learner_with_classp_reports_without_being_told_to_and_goes_on_after_a_pause(fresh):
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": "10"})
+
+    def learner(optimiser: str) -> GradientLearner:
+        network = MLP(stream.shape, hidden=(10,), coding="rate", head="expanding", seed=0)
+        return GradientLearner(
+            network, Schedule(batch_size=10), name="mine", fresh_optimiser=fresh,
+            optimiser=make_optimiser(optimiser, learning_rate=0.01),
+        )  # fmt: skip
+
+    whole, resumed = learner("classp"), learner("classp")
+    found = run(whole, stream).diagnostics
+    assert [len(each["updates"]["overlap"]) for each in found] == [0, 1, 2, 3, 4]
+    assert all("saturation_deciles" in each["updates"] for each in found)
+    first = learner("classp")
+    for task in stream:
+        if task.index == 3:
+            resumed.load_state_dict(first.state_dict())
+            first = resumed
+        first.begin_task(task)
+        for batch in task.batches(10, 0):
+            first.observe(batch)
+        first.end_task(task)
+    assert first.diagnostics() == found[-1]
+    assert not any(run(learner("adam"), stream).diagnostics)
+
+
 def test_a_run_writes_the_report_and_draws_it_again_where_it_is_gone(tmp_path):
     job = Job(
         model="classp", coding="rate", stream="split-digits", out=str(tmp_path), resume=True,

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -74,6 +75,90 @@ def test_state_survives_saving_and_loading_bit_for_bit(options, dtype, tmp_path)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(optimiser.state[a]["history"], other.state[b]["history"])
         assert other.state[b]["history"].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda some: pickle.loads(pickle.dumps(some))])
+@pytest.mark.parametrize("way", [{"foreach": True}, {"fused": True}])
+def test_copies_and_pickles_go_on_by_themselves(copied, way):
+    network = net()
+    optimiser = CLASSP(network.parameters(), **way)
+    trained(network, optimiser, 2)
+    both = copied((network, optimiser))
+    for a, b in zip(trained(network, optimiser, 2), trained(*both, 2), strict=True):
+        assert torch.equal(a, b)
+    assert (both[1].foreach, both[1].fused) == (optimiser.foreach, optimiser.fused)
+
+
+def test_a_loaded_state_is_a_copy():
+    network, other = net(), net()
+    optimiser, resumed = CLASSP(network.parameters()), CLASSP(other.parameters())
+    trained(network, optimiser, 1)
+    resumed.load_state_dict(optimiser.state_dict())
+    before = optimiser.state[network[0].weight]["history"].clone()
+    trained(other, resumed, 1)
+    assert torch.equal(optimiser.state[network[0].weight]["history"], before)
+
+
+@pytest.mark.parametrize("way", [{}, {"foreach": True}])
+@pytest.mark.parametrize("options", [{"gate": "winners", "threshold": 0.3, "power": 1.0}, {"power": 1.5}])
+@pytest.mark.parametrize("moved", ["state", "network"])
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float64, torch.bfloat16)])
+def test_a_state_goes_on_in_another_precision(dtypes, moved, options, way):
+    before, after = dtypes
+    network = net(before)
+    optimiser = CLASSP(network.parameters(), **options, **way)
+    trained(network, optimiser, 3)
+    state = copy.deepcopy(optimiser.state_dict())
+    expected = trained(network, optimiser, 3)
+    if moved == "state":
+        other = net(before)
+        trained(other, CLASSP(other.parameters(), **options), 3)
+        other.to(after)
+        resumed = CLASSP(other.parameters(), **options, **way)
+        resumed.load_state_dict(state)
+    else:
+        other = net(before)
+        resumed = CLASSP(other.parameters(), **options, **way)
+        trained(other, resumed, 3)
+        other.to(after)
+    for a, b in zip(expected, trained(other, resumed, 3), strict=True):
+        torch.testing.assert_close(a.double(), b.double(), rtol=0.05, atol=0.02)
+    kept = torch.float64 if after == torch.float64 else torch.float32
+    assert all(state["history"].dtype == kept for state in resumed.state.values())
+
+
+def test_parameters_in_another_order_find_their_histories_by_name_and_are_refused_without():
+    network = net()
+    optimiser = CLASSP(network.named_parameters())
+    trained(network, optimiser, 2)
+    turned = list(network.named_parameters())[::-1]
+    other = CLASSP(turned)
+    other.load_state_dict(optimiser.state_dict())
+    for parameter in network.parameters():
+        assert torch.equal(other.state[parameter]["history"], optimiser.state[parameter]["history"])
+    assert other.param_groups[0]["param_names"] == [name for name, _ in turned]
+    unnamed = CLASSP([parameter for _, parameter in turned])
+    with pytest.raises(BadInput, match=r"history of parameter 0 of group 0, shape \[2\] must be of its shape, \[2\]"):
+        unnamed.load_state_dict(optimiser.state_dict())
+    assert not unnamed.state
+
+
+def test_the_state_of_another_optimiser_is_refused():
+    network = net()
+    adam = torch.optim.Adam(network.parameters())
+    trained(network, adam, 1)
+    with pytest.raises(BadInput, match=r"holds \['exp_avg', 'exp_avg_sq', 'step'\], and no history"):
+        CLASSP(network.parameters()).load_state_dict(adam.state_dict())
+
+
+@pytest.mark.parametrize("way", [{}, {"foreach": True}])
+@pytest.mark.parametrize("power", [0.1, 0.5, 1.0, 3.0])
+def test_weights_that_nothing_drove_stay_as_they_are_whatever_the_power(power, way):
+    weight = torch.ones(4, requires_grad=True)
+    optimiser = CLASSP([weight], power=power, threshold=0.0, epsilon=0.0, gate="absolute", **way)
+    weight.grad = torch.tensor([0.0, 1.0, -1e-3, 0.0])
+    optimiser.step()
+    assert weight.tolist() == pytest.approx([1.0, 0.99, 1.01, 1.0], rel=1e-4)  # the floor is felt at power 0.1
 
 
 def test_memory_is_one_number_a_weight():
@@ -191,6 +276,18 @@ def test_gradients_that_are_not_finite_are_named_and_nothing_changes(bad, option
         unnamed.step()
 
 
+@pytest.mark.parametrize(("option", "value"), [("lr", math.nan), ("lr", -0.1), ("power", 0.0), ("threshold", -1.0)])
+def test_options_gone_bad_since_are_refused_before_any_group_moves(option, value):
+    first, second = (torch.ones(2, requires_grad=True) for _ in range(2))
+    optimiser = CLASSP([{"params": [first]}, {"params": [second]}])
+    optimiser.param_groups[1][option] = value
+    first.grad = second.grad = torch.ones(2)
+    with pytest.raises(BadInput, match=f"{option} must be"):
+        optimiser.step()
+    assert first.tolist() == second.tolist() == [1.0, 1.0]
+    assert not optimiser.state
+
+
 def test_finite_gradients_whose_sum_overflows_are_no_mistake():
     weight = torch.zeros(4, requires_grad=True)
     weight.grad = torch.full((4,), 3e38)
@@ -223,6 +320,10 @@ def test_sparse_gradients_are_refused_by_name():
         ({"gate": "winners", "threshold": 0.0}, "share of synapses, must be"),
         ({"gate": "relativ"}, "did you mean 'relative'"),
         ({"history": "none"}, "no history named 'none'"),
+        ({"threshold": None}, "threshold must be"),
+        ({"threshold": [0.1]}, "threshold must be"),
+        ({"gate": ["relative"]}, "no gate named"),
+        ({"maximize": "no"}, "maximize must be True or False"),
         ({"foreach": True, "fused": True}, "cannot both be True"),
     ],
 )
@@ -241,6 +342,8 @@ def test_bad_options_are_refused_by_name_in_groups_too(options, words):
 def test_nothing_to_learn_is_refused():
     with pytest.raises(BadInput, match="at least one parameter"):
         CLASSP([])
+    with pytest.raises(BadInput, match="at least one parameter"):
+        CLASSP([{"params": []}])
     with pytest.raises(BadInput, match=r"real floating-point numbers.*complex64"):
         CLASSP([torch.zeros(2, dtype=torch.complex64, requires_grad=True)])
     weight = torch.zeros(2, requires_grad=True)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurocl.plasticity import CLASSP, GATES, HISTORIES, DriveGate, Saturation, saturating_step
+from neurocl.primitives.checks import BadInput
 
 SHAPES = [(7, 5), (7,), (3, 2, 2, 2), ()]
 WAYS = {"fused": {"fused": True}, "foreach": {"foreach": True}, "tensor by tensor": {"foreach": False, "fused": False}}
@@ -67,6 +68,33 @@ def test_every_way_of_computing_is_the_stated_rule(way, power, history, gate):
     for parameter, (weight, grown) in zip(ours, expected, strict=True):
         torch.testing.assert_close(parameter.detach(), weight, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(optimiser.state[parameter]["history"], grown, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.5, 1.7, 2.0, 3.0])
+@pytest.mark.parametrize("gate", ["quantile", "winners"])
+def test_tensors_of_several_chunks_follow_the_stated_rule(power, gate):
+    """Rows that chunks cannot divide, and a last chunk shorter than the others."""
+    draws, rows = torch.Generator().manual_seed(2), (3, 2**18 // 2 + 77)
+    weight = torch.zeros(rows, requires_grad=True)
+    weight.grad = torch.randn(rows, generator=draws) ** 3
+    options = {"threshold": 0.3, "threshold_depression": 0.1}
+    optimiser = CLASSP([weight], 0.05, power, epsilon=1e-3, gate=gate, **options)
+    expected, grown = saturating_step(
+        torch.zeros(rows), torch.zeros(rows), -weight.grad, step_size=0.05,
+        gate=DriveGate(kind=gate, **options), saturation=Saturation(power=power, epsilon=1e-3),
+    )  # fmt: skip
+    optimiser.step()
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(optimiser.state[weight]["history"], grown, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gate", ["quantile", "winners"])
+def test_the_smallest_share_lets_one_synapse_move(gate):
+    weight = torch.zeros(2, 5, requires_grad=True)
+    weight.grad = torch.arange(10.0).reshape(2, 5)
+    optimiser = CLASSP([weight], gate=gate, threshold=1e-12)
+    optimiser.step()
+    assert (weight != 0).sum(1).tolist() == ([1, 1] if gate == "winners" else [0, 1])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -157,6 +185,14 @@ def test_two_thresholds_gate_potentiation_and_depression_apart():
     climber.grad = -weight.grad
     CLASSP([climber], threshold=0.01, threshold_depression=1.0, gate="absolute", maximize=True).step()
     assert torch.equal(climber, weight)
+
+
+def test_a_drive_that_is_not_finite_is_refused():
+    with pytest.raises(BadInput, match="the drive must be finite; 1 of 2"):
+        saturating_step(
+            torch.zeros(2), torch.zeros(2), torch.tensor([1.0, math.nan]), step_size=0.1, gate=DriveGate(),
+            saturation=Saturation(),
+        )  # fmt: skip
 
 
 def test_histories_count_what_they_say():

@@ -115,6 +115,32 @@ def test_halving_the_step_leaves_the_drive():
     torch.testing.assert_close(fine, coarse, rtol=1e-5, atol=1e-8)
 
 
+def test_every_spike_meets_every_other_of_its_window_and_earlier_spikes_of_its_own_side():
+    """Against the sum over all pairs and triplets of random trains, at a step of 2 ms."""
+    draws = torch.Generator().manual_seed(5)
+    pre, post = (torch.rand(80, 2, 1, generator=draws, dtype=torch.float64) < 0.1 for _ in range(2))
+    rule = STDP(pair_potentiation=0.3, pair_depression=0.7, triplet_potentiation=0.9, triplet_depression=0.4)
+    expected = 0.0
+    for sample in range(2):
+        x, y = ([2.0 * t for t in side[:, sample, 0].nonzero()[:, 0].tolist()] for side in (pre, post))
+        assert len(x) > 3 < len(y)
+
+        def trace(spikes: list[float], at: float, tau: float) -> float:
+            return sum(math.exp((t - at) / tau) for t in spikes if t < at)
+
+        expected += sum(trace(x, t, 16.8) * (0.3 + 0.9 * trace(y, t, 114)) for t in y) / 2
+        expected -= sum(trace(y, t, 33.7) * (0.7 + 0.4 * trace(x, t, 101)) for t in x) / 2
+    drive = stdp_drive(pre.double(), post.double(), rule=rule, dt_ms=2.0)
+    assert drive.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_in_hippocampal_cultures_a_single_pair_potentiates_and_in_visual_cortex_it_does_not():
+    rule, trains = STDP.hippocampus(), (spikes_at([50]), spikes_at([60]))
+    assert stdp_drive(*trains, rule=rule).item() == pytest.approx(5.3e-3 * math.exp(-10 / 16.8), rel=1e-5)
+    assert stdp_drive(*reversed(trains), rule=rule).item() == pytest.approx(-3.5e-3 * math.exp(-10 / 33.7), rel=1e-5)
+    assert stdp_drive(*trains, rule=STDP()).item() == 0
+
+
 def pairing(frequency_hz: float, apart_ms: int) -> float:
     """Drive of fifteen pairings."""
     period = round(1000 / frequency_hz)
@@ -157,6 +183,13 @@ def test_bad_input_is_refused():
         ThreeFactors(torch.zeros(1, 1), keep=1.0)
     with pytest.raises(BadInput, match=r"weight must be \[post, pre\]"):
         ThreeFactors(torch.zeros(1, 1, 3, 3), keep=0.5)
+    local = ThreeFactors(torch.zeros(1, 1), keep=0.5)
+    local.step(torch.ones(2, 1), torch.ones(2, 1), torch.ones(2, 1))
+    for samples in ((3, 3, 3), (2, 1, 2), (0, 0, 0)):
+        with pytest.raises(BadInput, match="same samples in all steps of a window, at least one"):
+            local.step(*(torch.ones(number, 1) for number in samples))
+    with pytest.raises(BadInput, match="of the same steps; got 3, 2 and 3"):
+        three_factor_drive(torch.ones(3, 1, 1), torch.ones(2, 1, 1), torch.ones(3, 1, 1), keep=0.5)
     local = ThreeFactors(torch.zeros(1, 1), keep=0.5)
     local.step(torch.ones(1, 1), torch.ones(1, 1), torch.full((1, 1), math.nan))
     with pytest.raises(BadInput, match="drive of a sample window must be finite"):
