@@ -14,6 +14,7 @@ arXiv:2305.18563. Differs: see `neurocl.learners.SparseReplayLearner`; the reado
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from neurocl.learners import (
@@ -24,12 +25,14 @@ from neurocl.learners import (
     RawWindow,
     SparseReplayLearner,
     make_optimiser,
+    take_layers,
 )
 from neurocl.memory import ActivationReplay, MaskedNeighbours
 from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Readout
 from neurocl.plasticity import StructuralPlasticity
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Coding, TaskShape
+from neurocl.run.checkpoint import learner_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class Config:
     replay_batch_size: int = 256  # replayed samples a step, likewise
     skip_idle: Literal["training", "always", "never"] = "training"  # idle units take no time; "always": nor in answers
     fixed_layers: int = 0  # layers, from the input, that do not learn
+    pretrained: str = ""  # checkpoint (.safetensors) of an earlier run whose first `fixed_layers` layers are taken
     readout: Literal["discriminant", "nearest", "both"] = "discriminant"  # "nearest": neighbours vote, as published
     read_layers: int = 3  # "discriminant": last layers whose units are read
     shrinkage: float = 0.01  # "discriminant": added to covariances, in their mean variance
@@ -70,6 +74,11 @@ class Config:
 def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu") -> SparseReplayLearner:
     """Return the learner for streams of this shape; all weights follow from ``seed``."""
     network = make_network(config, task_shape, seed).to(device)
+    if config.pretrained and not config.fixed_layers:
+        raise BadInput("pretrained layers are fixed: set fixed_layers to how many are taken; got 0")
+    if config.pretrained:
+        learnt = learner_state(Path(config.pretrained).expanduser())
+        take_layers(network, learnt.get("network", {}), layers=config.fixed_layers)
     depth, replays = len(network.layers), config.replay != "none"
     held_later = 2 + config.horizon if replays else 2
     convolutions = sum(isinstance(layer.synapse, Conv2d) for layer in network.layers)

@@ -21,6 +21,7 @@ from neurocl.learners.nearest_mean import NearestMean as NearestMean
 from neurocl.learners.optimisers import OPTIMISERS as OPTIMISERS
 from neurocl.learners.optimisers import OptimiserName as OptimiserName
 from neurocl.learners.optimisers import make_optimiser as make_optimiser
+from neurocl.learners.pretrained import take_layers as take_layers
 from neurocl.learners.protected_readout import ProtectedReadout as ProtectedReadout
 from neurocl.learners.rehearsal import Rehearsal as Rehearsal
 from neurocl.learners.replay import Replay as Replay
@@ -70,4 +71,5 @@ __all__ = [
     "cross_entropy",
     "make_optimiser",
     "supervised_contrastive",
+    "take_layers",
 ]

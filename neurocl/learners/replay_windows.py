@@ -3,13 +3,13 @@
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import ActivationReplay, RawReplay
 from neurocl.networks import Network, evaluating
-from neurocl.primitives.checks import check_count
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Task
 
 AT_ONCE = 1024  # samples recorded together
@@ -33,6 +33,10 @@ class Window(Part, Protocol):
 
     def features_of(self, network: Network, label: int) -> Tensor:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
+        ...
+
+    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+        """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
         ...
 
 
@@ -72,6 +76,23 @@ class ActivationWindow:
         activity = self.memory.take(places).activity.to(next(network.parameters()).device)
         with torch.no_grad(), evaluating(network):
             return self.memory.replay(network, activity)
+
+    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+        """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
+        found: list[Tensor] = []
+
+        def collect(_layer: nn.Module, _inputs: Any, signal: Any) -> None:
+            found.append(network.readout.features(signal))
+
+        hooks = [layer.register_forward_hook(collect) for layer in network.layers[-last:]]
+        try:
+            self.features_of(network, label)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(found) < last:
+            raise BadInput(f"layers read must lie behind the cut, {self.memory.cut.name}; read at most {len(found)}")
+        return torch.cat(found, dim=1)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (0, bytes of the store)."""
@@ -134,6 +155,10 @@ class RawWindow:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
         with torch.no_grad(), evaluating(network):
             return network(self._of(label).to(next(network.parameters()).device))
+
+    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+        """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
+        return network.hidden_features(self._of(label).to(next(network.parameters()).device), last=last)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (0, bytes of the samples)."""

@@ -30,6 +30,10 @@ class Past(Protocol):
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
         ...
 
+    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+        """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
+        ...
+
 
 @runtime_checkable
 class UnitReadout(Part, Protocol):
@@ -55,7 +59,7 @@ class Neighbours:
         network: Without a head.
         plasticity: Of the same network.
         memory: Where vectors are kept.
-        per_class: Vectors of each class.
+        per_class: Vectors of each class; made anew of no more samples either, however many the window has.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class Neighbours:
         """Remember classes of ``task``; make vectors of other classes anew where ``past`` can still show them."""
         if past is not None:
             for label in sorted(set(past.classes()) - set(task.classes)):
-                features = past.features_of(self.network, label)
+                features = past.features_of(self.network, label)[: self.per_class]
                 self.memory.remember(label, self._active(features), self.memory.classes[label].mask)
         learnt = self.plasticity.ranks[-1] >= 2
         for label, inputs in first_of_classes(self.network, task, self.per_class):
@@ -105,6 +109,10 @@ class Neighbours:
 class Discriminants:
     """Statistics of all samples on the units that are frozen when their task ends; no sample is kept.
 
+    Where all layers read can still be corrected by replay, no unit is frozen until later tasks. Classes of the first
+    tasks then get their statistics, as soon as there is a frozen unit, from what the window still shows of them; until
+    then all units learnt answer, with statistics that are made anew after each task.
+
     Args:
         network: Without a head.
         plasticity: Of the same network.
@@ -121,60 +129,78 @@ class Discriminants:
         self.network, self.plasticity, self.last = network, plasticity, last
         self.shrinkage = shrinkage
         self.memory: NestedDiscriminant | None = None
+        self.provisional: NestedDiscriminant | None = None  # before the first unit is frozen
         NestedDiscriminant([1], shrinkage=shrinkage)
 
     def learn(self, working: ActiveNetwork, task: Task, past: Past | None) -> None:
         """Begin a level of what is frozen now, and add all samples of ``task`` to all levels."""
+        frozen = self._units([self.plasticity.frozen(place) for place in self._read()])
+        learnt = self._units([self.plasticity.ranks[place] >= 2 for place in self._read()])
+        any_frozen = bool(frozen.any())
+        memory = self.memory if any_frozen and self.memory is not None else self._empty()
+        memory.open_level(frozen if any_frozen else learnt)
+        device = next(self.network.parameters()).device
         for batch in task.batches(AT_ONCE, -1):
-            features = self.features(working, batch.inputs.to(next(self.network.parameters()).device))
-            if self.memory is None:
-                self.memory = NestedDiscriminant(self._sizes(features), shrinkage=self.shrinkage)
-            self.memory.open_level(self._frozen())
-            self.memory.update(features, batch.labels.to(features.device))
+            features = self.features(working, batch.inputs.to(device))
+            memory.update(features, batch.labels.to(features.device))
+        if past is not None:
+            for label in sorted(set(past.classes()) - set(memory.labels())):
+                features = past.hidden_of(self.network, label, last=self.last)
+                memory.update(features, torch.full((len(features),), label, device=features.device))
+        self.memory, self.provisional = (memory, None) if any_frozen else (None, memory)
 
     def known(self) -> list[int]:
         """Return the classes it can answer with."""
-        return [] if self.memory is None else self.memory.labels()
+        answering = self.memory or self.provisional
+        return [] if answering is None else answering.labels()
 
     def scores(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample label"]:
         """Return a score for every label."""
-        if self.memory is None:
+        answering = self.memory or self.provisional
+        if answering is None:
             raise BadInput("no class is known yet: learn a task first")
-        return self.memory.scores(self.features(working, inputs))
+        return answering.scores(self.features(working, inputs))
 
     def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the activity of the layers read, one after another."""
-        return working.hidden_features(inputs, last=self.last)
+        features = working.hidden_features(inputs, last=self.last)
+        if features.shape[1] != sum(self._sizes()):
+            raise BadInput(
+                f"layers read must give {sum(self._sizes())} features; the network gives {features.shape[1]}"
+            )
+        return features
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (bytes of the statistics, 0)."""
-        return 0 if self.memory is None else self.memory.bytes, 0
+        answering = self.memory or self.provisional
+        return 0 if answering is None else answering.bytes, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics."""
-        if self.memory is None:
-            return {}
-        return {"layers": list(self.memory.layers), **self.memory.state_dict()}
+        kept = {"memory": self.memory, "provisional": self.provisional}
+        return {name: memory.state_dict() for name, memory in kept.items() if memory is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned."""
-        self.memory = None
-        if state:
-            self.memory = NestedDiscriminant(state["layers"], shrinkage=self.shrinkage)
-            self.memory.load_state_dict(state)
+        self.memory, self.provisional = (self._restored(state.get(name)) for name in ("memory", "provisional"))
+
+    def _restored(self, state: dict[str, Any] | None) -> NestedDiscriminant | None:
+        """Return statistics as they were, or nothing."""
+        memory = None if state is None else self._empty()
+        if memory is not None and state is not None:
+            memory.load_state_dict(state)
+        return memory
+
+    def _empty(self) -> NestedDiscriminant:
+        return NestedDiscriminant(self._sizes(), shrinkage=self.shrinkage)
 
     def _read(self) -> range:
         """Return the places of the layers read."""
         return range(len(self.plasticity.layers) - self.last, len(self.plasticity.layers))
 
-    def _sizes(self, features: Tensor) -> list[int]:
+    def _sizes(self) -> list[int]:
         """Return how many features each layer gives: more than units where they have places."""
-        units = [self.plasticity.layers[place].units for place in self._read()]
-        blocks = [self._block(place) for place in self._read()]
-        sizes = [count * block for count, block in zip(units, blocks, strict=True)]
-        if sum(sizes) != features.shape[1]:
-            raise BadInput(f"layers read must give {sum(sizes)} features; the network gives {features.shape[1]}")
-        return sizes
+        return [self.plasticity.layers[place].units * self._block(place) for place in self._read()]
 
     def _block(self, place: int) -> int:
         """Return how many places a unit of a layer has behind its pooling."""
@@ -186,9 +212,11 @@ class Discriminants:
             return 1
         raise BadInput("layers read must be linear, or feed a linear layer; read fewer layers")
 
-    def _frozen(self) -> Bool[Tensor, " unit"]:
-        """Return which features belong to frozen units."""
-        return torch.cat([self.plasticity.frozen(p).repeat_interleave(self._block(p)) for p in self._read()])
+    def _units(self, of_layers: list[Tensor]) -> Bool[Tensor, " unit"]:
+        """Return which features belong to the units told by layer."""
+        return torch.cat(
+            [own.repeat_interleave(self._block(p)) for p, own in zip(self._read(), of_layers, strict=True)]
+        )
 
 
 ReadoutKind = Literal["discriminant", "nearest"]

@@ -37,6 +37,8 @@ class NestedDiscriminant:
     :math:`\mu` and pooled covariance :math:`\Sigma`, a sample has :math:`s_l(c) = x^\top \Sigma^{-1} \mu_c -
     \tfrac12 \mu_c^\top \Sigma^{-1} \mu_c`; its score is :math:`\sum_{c' \neq c} \log \sigma(s_l(c) - s_l(c'))` with the
     last level that knows both classes. Units that came later never enter a comparison with a class that knew them not.
+    A class that comes back is known on the levels since then too. Levels that are the last of no class decide nothing
+    any more and are let go of, so that there are never more levels than classes.
 
     Args:
         layers: Sizes of the layers whose units are read, one after another; each layer's activity is scaled to
@@ -74,13 +76,16 @@ class NestedDiscriminant:
             self.levels.append(Level(mask=mask.clone(), scatter=torch.zeros(size, size)))
 
     def update(self, activity: Float[Tensor, "sample unit"], labels: Int64[Tensor, " sample"]) -> None:
-        """Add samples to the statistics of all levels."""
+        """Add samples to the statistics of all levels, and let go of levels that decide nothing any more."""
         self._solved = []
         for level in self.levels:
             rows = self.scaled(activity, level.mask)
             level.scatter = level.scatter.to(rows)
             for label in labels.unique().tolist():
                 self._add(level, label, rows[labels == label])
+        last = {label: place for place, level in enumerate(self.levels) for label in level.counts}
+        needed = {*last.values(), len(self.levels) - 1}
+        self.levels = [level for place, level in enumerate(self.levels) if place in needed]
 
     def scores(self, activity: Float[Tensor, "sample unit"]) -> Float[Tensor, "sample label"]:
         """Return a score for every label up to the largest known; ``-inf`` for those that are not."""
@@ -90,9 +95,10 @@ class NestedDiscriminant:
         by_level = [self._on_level(activity, place) for place in range(len(self.levels))]
         scores = activity.new_full((len(activity), known[-1] + 1), -torch.inf)
         scores[:, known] = 0
+        last = {label: place for place, level in enumerate(self.levels) for label in level.counts}
         for place, first in enumerate(known):
             for second in known[place + 1 :]:
-                level = max(at for at, one in enumerate(self.levels) if first in one.counts and second in one.counts)
+                level = min(last[first], last[second])  # who is known on a level is known on all before it
                 margin = by_level[level][first] - by_level[level][second]
                 scores[:, first] += functional.logsigmoid(margin)
                 scores[:, second] += functional.logsigmoid(-margin)

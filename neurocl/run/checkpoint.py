@@ -79,6 +79,34 @@ def load(folder: Path, *, identity: str) -> tuple[int, dict[str, Any], dict[str,
     return content["task"], restore(content["learner"], tensors), content["history"]
 
 
+def learner_state(path: Path) -> dict[str, Any]:
+    """Return the learner's state in one checkpoint, whichever run it belongs to: to take layers from it, say.
+
+    Args:
+        path: Of the tensors, ``.../checkpoints/task-3.safetensors``; the JSON lies beside them.
+
+    Raises:
+        BadInput: If ``path`` is no checkpoint, or it is damaged.
+    """
+    if path.suffix != ".safetensors":
+        raise BadInput(f"a checkpoint is a .safetensors file, in the folder checkpoints of a run; got {path}")
+    described = path.with_suffix(".json")
+    for needed in (path, described):
+        if not needed.is_file():
+            raise BadInput(f"no checkpoint at {path}: {needed.name} is missing; run what it is taken from first")
+    content = files.read_json(described)
+    if content.get("format") != FORMAT:
+        raise BadInput(f"{described} has another format than this version of neurocl: run it again")
+    files.check_keys(described, content, KEYS)
+    try:
+        if digest(path) != content["tensors"]:
+            raise BadInput(f"{path} is damaged: run what it is taken from again")
+        state: dict[str, Any] = restore(content["learner"], load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path} is damaged: run what it is taken from again") from error
+    return state
+
+
 def identity(folder: Path) -> str | None:
     """Return the identity of the run that the newest checkpoint belongs to, or ``None`` where there is none."""
     found = newest(folder)

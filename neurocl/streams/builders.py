@@ -6,6 +6,7 @@ from typing import Any
 
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.streams.blurry import blurry_stream
+from neurocl.streams.episodic import episodic_stream
 from neurocl.streams.labelled_data import LabelledData
 from neurocl.streams.permuted import permuted_stream
 from neurocl.streams.preparation import Preparation
@@ -20,6 +21,7 @@ BUILDERS: dict[str, Callable[..., Stream]] = {
     "rotated": rotated_stream,
     "blurry": blurry_stream,
     "recurring": recurring_stream,
+    "episodic": episodic_stream,
 }
 
 
@@ -130,8 +132,10 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "disjoint": _number,
     "first_task_classes": _whole,
     "normalise": _word_or_pair,
+    "novel": _number,
     "permutation": _word_or_wholes,
     "samples_per_class": _whole,
+    "share": _number,
     "skew": _number,
     "spread": _word,
     "subset": _word,

@@ -19,6 +19,7 @@ ABOUT = {
     "rotated": "the same classes, images turned further in every task",
     "blurry": "as split, with part of each class's samples in other tasks",
     "recurring": "many short tasks of classes drawn at random (SCoLe)",
+    "episodic": "few classes at a time, some novel, the others seen before",
 }
 DEFAULT_SETTINGS = {
     "split": "class-incremental",
@@ -26,9 +27,10 @@ DEFAULT_SETTINGS = {
     "rotated": "domain-incremental",
     "blurry": "class-incremental",
     "recurring": "class-incremental",
+    "episodic": "class-incremental",
     "five-datasets": "task-incremental",
 }
-BOUNDARIES = {"blurry": "blurry", "recurring": "recurring"}
+BOUNDARIES = {"blurry": "blurry", "recurring": "recurring", "episodic": "recurring"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,8 @@ def open(spec: str, *, setting: str | None = None, seed: int = 0, options: Mappi
 
     Args:
         spec: A kind and a dataset (``"split-digits"``, ``"permuted-mnist"``, ``"rotated-fashion-mnist"``,
-            ``"blurry-cifar10"``, ``"recurring-mnist"``), ``"five-datasets"``, or the path of an ``.npz`` file.
+            ``"blurry-cifar10"``, ``"recurring-mnist"``, ``"episodic-mnist"``), ``"five-datasets"``, or the path of an
+            ``.npz`` file.
         setting: ``"class-incremental"``, ``"domain-incremental"`` or ``"task-incremental"``; default: the kind's.
         seed: Decides class order (if seeded), sample order and every seeded choice.
         options: By name, as values or as text; see the builder of the kind. For an ``.npz`` file also ``kind`` and

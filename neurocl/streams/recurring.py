@@ -1,5 +1,6 @@
 """Recurring streams (SCoLe): many short tasks, each of a few classes drawn anew, so that classes come back."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -96,8 +97,9 @@ def recurring_stream(
         names = tuple("/".join(data.class_names[c] for c in prepared.order[at::size]) for at in range(size))
     else:
         label_of_class, names = number_by_appearance(drawn, prepared.order, data.class_names)
+    limit = None if samples_per_class is None else check_count("samples_per_class", samples_per_class)
     return Stream(
-        _portions(prepared, drawn, label_of_class, checked, samples_per_class=samples_per_class, seed=seed),
+        portions_of(prepared, drawn, label_of_class, checked, amount=lambda found: limit, seed=seed),
         name=name or f"recurring-{data.name}",
         setting=checked,
         boundary="recurring",
@@ -120,17 +122,19 @@ def draw_classes(
     return [np.array([draw.choice(classes, p=shares) for classes, shares in by_label]) for _ in range(tasks)]
 
 
-def _portions(
+def portions_of(
     prepared: Prepared,
-    drawn: list[np.ndarray],
+    drawn: Sequence[np.ndarray],
     label_of_class: np.ndarray,
     setting: Setting,
     *,
-    samples_per_class: int | None,
+    amount: Callable[[int], int | None],
     seed: int,
 ) -> list[Portion]:
-    """One portion a task; unless tasks are told apart they share one test set."""
-    limit = None if samples_per_class is None else check_count("samples_per_class", samples_per_class)
+    """One portion a task; unless tasks are told apart they share one test set.
+
+    ``amount`` tells how many of a class's samples each task draws, given how many there are; ``None``: all.
+    """
     classes = prepared.data.train_classes[prepared.train]
     ids_of_class = {label: prepared.train[classes == label] for label in prepared.order.tolist()}
     _, validation, test = prepared.of_classes(prepared.order, label_of_class)
@@ -139,7 +143,9 @@ def _portions(
     for index, group in enumerate(drawn):
         draw = numpy_generator(seed, "recurring samples", index)
         chosen = [ids_of_class[label] for label in group.tolist()]
-        ids = np.sort(np.concatenate([ids if limit is None else draw.permutation(ids)[:limit] for ids in chosen]))
+        limits = [amount(len(ids)) for ids in chosen]
+        parts = [ids if n is None else draw.permutation(ids)[:n] for ids, n in zip(chosen, limits, strict=True)]
+        ids = np.sort(np.concatenate(parts))
         scale = prepared.scale(ids) if scale is None else scale
         if not shared:
             _, validation, test = prepared.of_classes(group, label_of_class)

@@ -99,7 +99,7 @@ class Stream:
         )
 
     def test(self, index: int) -> Samples:
-        """Test samples of task ``index``; of all classes where the stream recurs."""
+        """Test samples of task ``index``; of all classes where classes come back."""
         return self.tests(index).all()
 
     def tests(self, index: int) -> HeldOut:

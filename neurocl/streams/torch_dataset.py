@@ -30,7 +30,7 @@ def from_dataset(
     Args:
         train: Training samples.
         test: Test samples.
-        kind: ``"split"``, ``"permuted"``, ``"rotated"``, ``"blurry"`` or ``"recurring"``.
+        kind: ``"split"``, ``"permuted"``, ``"rotated"``, ``"blurry"``, ``"recurring"`` or ``"episodic"``.
         setting: As for the builder of that kind; default: the builder's.
         seed: Decides sample order and every seeded choice.
         name: What the stream is called in results.

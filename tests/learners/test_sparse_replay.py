@@ -13,7 +13,8 @@ from neurocl.memory import MaskedNeighbours, NestedDiscriminant
 from neurocl.networks import count_operations
 from neurocl.plasticity import CapacityExhausted
 from neurocl.primitives.checks import BadInput
-from neurocl.run.loop import run, scheduled
+from neurocl.run import checkpoint
+from neurocl.run.loop import check_abilities, run, scheduled
 from neurocl.run.shelf import load_model
 from neurocl.streams import Stream
 
@@ -288,6 +289,111 @@ def test_constant_activity_gives_finite_scores():
     memory.open_level(torch.ones(3, dtype=torch.bool))
     memory.update(torch.zeros(6, 3), torch.arange(6) % 2)
     assert bool(torch.isfinite(memory.scores(torch.zeros(2, 3))).all())
+
+
+def episodes(**options: object) -> Stream:
+    return streams.open("episodic-digits", options={"train_per_class": 24, "novel": 0.5, **options})
+
+
+@pytest.mark.parametrize("coding", ["rate", "spiking"])
+def test_classes_that_come_back_are_answered_by_both_readouts(coding):
+    stream = episodes()
+    learner = built(stream, coding=coding, readout="both", horizon=2, reinitialise=False)
+    check_abilities(learner.abilities, stream)
+    seen_before = [set(stream.task(i).classes) & set(stream.task(i - 1).seen_classes) for i in range(1, len(stream))]
+    assert any(seen_before)
+    for task in stream:
+        taught_one(learner, task)
+        for name, readout in learner.readouts.items():
+            assert readout.known() == list(task.seen_classes), name
+    vectors = [len(one.vectors) for one in learner.readouts["nearest"].memory.classes.values()]
+    assert max(vectors) == SMALL["remembered"]  # also where the window has a class twice
+    test = stream.test(0)
+    for name in learner.readouts if coding == "rate" else ("discriminant",):  # the last of so few neurons fall silent
+        learner.answer_by(name)
+        assert float((learner.predict(test.inputs).argmax(1) == test.labels).float().mean()) > 0.3, name
+
+
+@pytest.mark.parametrize("settings", [{"read_layers": 2}, {"replay": "raw"}, {"read_layers": 1, "horizon": 2}], ids=str)
+def test_discriminants_know_the_first_classes_where_units_freeze_late(settings):
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": 30, "classes_per_task": 5})
+    learner = built(stream, coding="rate", **settings)
+    test = stream.test(0)
+    for task in stream:
+        taught_one(learner, task)
+        assert learner.readouts["discriminant"].known() == list(task.seen_classes)
+        right = learner.predict(test.inputs).argmax(1) == test.labels
+        assert float(right.float().mean()) > (0.6 if task.index == 0 else 0.4)
+        copy = built(stream, coding="rate", **settings)
+        copy.load_state_dict(learner.state_dict())
+        assert torch.equal(copy.predict(test.inputs), learner.predict(test.inputs))
+    assert learner.cost().auxiliary_bytes > learner.plasticity.byte_counts()[0]
+
+
+def test_levels_that_decide_nothing_any_more_are_let_go_of_and_no_score_changes():
+    draws = torch.Generator().manual_seed(0)
+    tasks = [(0, 1), (1, 2), (2, 0), (3, 1), (3, 1), (2, 4)]  # level by level; classes come back
+    masks = [torch.arange(12) < 2 * (level + 1) for level in range(len(tasks))]
+    shown = []
+    for classes in tasks:
+        labels = torch.tensor(classes).repeat_interleave(9)
+        shown.append((torch.randn(18, 12, generator=draws) + labels[:, None] * torch.arange(12) / 9, labels))
+    memory = NestedDiscriminant([12])
+    for mask, (rows, labels) in zip(masks, shown, strict=True):
+        memory.open_level(mask)
+        memory.update(rows, labels)
+    probe = torch.randn(5, 12, generator=draws)
+    last = {label: level for level, classes in enumerate(tasks) for label in classes}
+    assert [int(level.mask.sum()) for level in memory.levels] == [2 * (level + 1) for level in sorted({*last.values()})]
+    expected = torch.zeros(5, 5)
+    for one in range(5):
+        for other in range(5):
+            if one != other:
+                level = min(last[one], last[other])
+                alone = NestedDiscriminant([12])
+                alone.open_level(masks[level])
+                for rows, labels in shown[level:]:
+                    alone.update(rows, labels)
+                answers = alone._on_level(probe, 0)
+                expected[:, one] += functional.logsigmoid(answers[one] - answers[other])
+    torch.testing.assert_close(memory.scores(probe), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_first_layers_come_from_an_earlier_run_and_stay(tmp_path):
+    source, stream = built(digits(), coding="rate"), digits()
+    taught(source, stream, 1)
+    checkpoint.save(tmp_path, 0, identity="a run", learner=source.state_dict(), history={})
+    path = tmp_path / "task-0.safetensors"
+    learner = built(stream, coding="rate", hidden=(20, 20), fixed_layers=2, pretrained=str(path))
+    taught(learner, stream, 2)
+    for at in range(2):
+        own, other = learner.network.layers[at].state_dict(), source.network.layers[at].state_dict()
+        assert all(torch.equal(own[name], other[name]) for name in other)
+    fresh = built(stream, coding="rate", hidden=(20, 20), fixed_layers=2)
+    assert not torch.equal(fresh.network.layers[0].synapse.weight, learner.network.layers[0].synapse.weight)
+
+
+def test_first_layers_that_cannot_be_taken_are_refused_in_one_line(tmp_path):
+    source, stream = built(digits(), coding="rate"), digits()
+    taught(source, stream, 1)
+    checkpoint.save(tmp_path, 0, identity="a run", learner=source.state_dict(), history={})
+    path = tmp_path / "task-0.safetensors"
+    refusals = [
+        ({"pretrained": str(path)}, "set fixed_layers to how many are taken; got 0"),
+        ({"pretrained": str(tmp_path / "task-9.safetensors"), "fixed_layers": 1}, "no checkpoint at .*missing"),
+        ({"pretrained": str(tmp_path / "task-0.pt"), "fixed_layers": 1}, r"is a \.safetensors file"),
+        ({"pretrained": str(path), "fixed_layers": 2, "channels": (6, 9)}, "layers.1.* is .*here and .* there"),
+        ({"pretrained": str(path), "fixed_layers": 5}, "must lie between 1 and 4"),
+    ]
+    for settings, message in refusals:
+        with pytest.raises(BadInput, match=message) as refused:
+            built(stream, coding="rate", **settings)
+        assert "\n" not in str(refused.value)
+    tensors = bytearray(path.read_bytes())
+    tensors[-1] ^= 1
+    path.write_bytes(tensors)
+    with pytest.raises(BadInput, match="damaged"):
+        built(stream, coding="rate", pretrained=str(path), fixed_layers=1)
 
 
 @pytest.mark.parametrize(

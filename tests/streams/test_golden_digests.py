@@ -22,6 +22,7 @@ DIGITS = {
     ("rotated-digits", None, 0): "2388011c0ddf91f8e447cbb65a48170a30635210f25fb2179d8f05db075c5cfc",
     ("blurry-digits", None, 0): "c3de2737ab4374b0b8630460c0d94ffaa8f6c93abc49758a952ccb9ba09d5f17",
     ("recurring-digits", None, 0): "766c19e5131ea6fcf934ee1d9c44e1965aafe65cac38a011ea022430ed5a9919",
+    ("episodic-digits", None, 0): "2f9f97a4e354fc5b496ca0d27322053b021fdf62c67c74dcf2a36618e36b48c4",
 }
 REAL = {
     ("split-mnist", None, 0): "729bfb3ec92e80ec0d707250f4986c24faa33966be6772f6277a33e89e61b1bf",

@@ -1,4 +1,6 @@
-"""Split, blurry and recurring streams: which class and which sample goes where."""
+"""Split, blurry, recurring and episodic streams: which class and which sample goes where."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -174,6 +176,70 @@ def test_samples_of_each_recurrence_are_drawn_anew() -> None:
     draws = [tuple(sorted(ids_of(stream, index))) for index in range(4)]
     assert [len(draw) for draw in draws] == [10] * 4
     assert len(set(draws)) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    classes=st.integers(3, 9), size=st.integers(2, 3), seed=st.integers(0, 99), novel=st.floats(0.1, 1.0),
+    share=st.floats(0.05, 1.0),
+)  # fmt: skip
+def test_an_episode_has_some_classes_and_the_last_one_brings_the_last_class(
+    classes: int, size: int, seed: int, novel: float, share: float
+) -> None:
+    data = arrays(classes)
+    stream = streams.episodic(*data, classes_per_task=size, novel=novel, share=share, seed=seed)
+    assert stream.task(0).seen_classes == tuple(range(size))
+    for index, task in enumerate(stream):
+        assert len(task.classes) == size
+        assert task.size == size * max(1, round(share * 4))
+        assert sorted(labels_of(stream, index)) == sorted(list(task.classes) * (task.size // size))
+        assert stream.test_group(index) == 0
+        assert (len(task.seen_classes) == classes) == (index == len(stream) - 1)
+    assert stream.shape.num_tasks == len(stream)
+    assert stream.class_names == tuple(str(label) for label in range(classes))  # novel ones in the class order
+    assert sorted(stream.test(0).labels.tolist()) == sorted(list(range(classes)) * 2)
+
+
+def test_a_slot_is_novel_with_the_chance_given() -> None:
+    for novel in (0.1, 0.4):
+        stream = streams.episodic(*arrays(400, train=1, test=1), novel=novel)
+        slots = 3 * (len(stream) - 1) - 3  # the first episode has no choice, and the last one ends early
+        assert 397 / slots == pytest.approx(novel, rel=0.15)
+    assert len(streams.episodic(*arrays(9), novel=1.0)) == 3
+    sizes = [len(streams.episodic(*arrays(6), novel=0.1, seed=seed)) for seed in range(3)]
+    assert len(set(sizes)) > 1
+
+
+def test_an_episode_may_bring_no_novel_class_and_classes_come_back() -> None:
+    stream = streams.episodic(*arrays(8), novel=0.1)
+    seen = [set(task.seen_classes) for task in stream]
+    assert any(one == other for one, other in itertools.pairwise(seen))
+    assert any(0 in task.classes for task in list(stream)[1:])
+
+
+def test_samples_of_a_class_are_drawn_anew_in_each_episode() -> None:
+    data = arrays(4, train=40)
+    stream = streams.episodic(*data, classes_per_task=2, novel=0.1, share=0.25, seed=4)
+    draws = [
+        (label, tuple(sorted(number for number in ids_of(stream, index) if data[1][number] == label)))
+        for index in range(len(stream))
+        for label in range(4)
+    ]
+    shown = [(label, ids) for label, ids in draws if ids]
+    assert {len(ids) for _, ids in shown} == {10}
+    assert len(set(shown)) == len(shown) > 8
+
+
+def test_an_episodic_domain_stream_never_contradicts_itself() -> None:
+    y_train = arrays(7)[1]
+    for seed in range(4):
+        stream = streams.episodic(*arrays(7), novel=0.1, setting="domain-incremental", seed=seed)
+        assert stream.class_names == ("0/3/6", "1/4", "2/5")
+        assert {task.classes for task in stream} == {(0, 1, 2)}
+        for index in range(len(stream)):
+            assert labels_of(stream, index) == (y_train[ids_of(stream, index, epoch=-1)] % 3).tolist()
+        met = {int(y_train[number]) for index in range(len(stream)) for number in ids_of(stream, index)}
+        assert met == set(range(7))
 
 
 def test_sequences_have_time_first() -> None:

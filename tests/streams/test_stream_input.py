@@ -144,6 +144,11 @@ def test_options_of_the_other_builders_are_checked() -> None:
     refused("classes_per_task must be a whole number of at least 2", streams.recurring, X, Y, X, Y, classes_per_task=1)
     refused("at most the number of classes, 4", streams.recurring, X, Y, X, Y, classes_per_task=5)
     refused("samples_per_class", streams.recurring, X, Y, X, Y, samples_per_class=0)
+    refused("novel must be a finite number at least 0.05", streams.episodic, X, Y, X, Y, novel=0.0)
+    refused("novel must be", streams.episodic, X, Y, X, Y, novel=1.1)
+    refused("share must be a finite number greater than 0 and at most 1", streams.episodic, X, Y, X, Y, share=0.0)
+    refused("classes_per_task must be a whole number of at least 2", streams.episodic, X, Y, X, Y, classes_per_task=1)
+    refused("at most the number of classes, 4", streams.episodic, X, Y, X, Y, classes_per_task=5)
     refused("at least two different datasets", five_datasets, ["digits"])
     refused("no dataset named 'minst'; did you mean 'mnist'", five_datasets, ["minst", "digits"])
 
@@ -412,6 +417,7 @@ def test_options_given_as_text_mean_what_values_mean() -> None:
         ("rotated-digits", {"angles": "0, -30.5", "tasks": 2}, {"angles": [0, -30.5], "tasks": 2}),
         ("blurry-digits", {"blur": "0.25", "spread": "neighbours"}, {"blur": 0.25, "spread": "neighbours"}),
         ("recurring-digits", {"tasks": "3", "skew": "0.5"}, {"tasks": 3, "skew": 0.5}),
+        ("episodic-digits", {"novel": "0.6", "share": "0.25"}, {"novel": 0.6, "share": 0.25}),
     ]  # fmt: skip
     for spec, text, values in pairs:
         assert streams.open(spec, options=text).digest == streams.open(spec, options=values).digest
@@ -424,7 +430,14 @@ def test_every_option_of_every_builder_can_be_read() -> None:
 
 def test_known_streams_are_those_that_open() -> None:
     known = {stream.name: stream for stream in streams.known()}
-    assert {"split-digits", "permuted-mnist", "rotated-fashion-mnist", "recurring-mnist", "five-datasets"} <= set(known)
+    assert {
+        "split-digits",
+        "permuted-mnist",
+        "rotated-fashion-mnist",
+        "recurring-mnist",
+        "episodic-mnist",
+        "five-datasets",
+    } <= set(known)
     assert all(known[f"{kind}-digits"].present for kind in BUILDERS)
     for kind in BUILDERS:
         entry = known[f"{kind}-digits"]
