@@ -5,8 +5,13 @@ and as many grown into plastic ones, until accuracy on held-out training samples
 old answers never change by a bit where the task is named (task-incremental); with a memory it is NISPA-Replay, for
 class-incremental streams: beside all stored samples, weighed 5 times, output units go on learning.
 
-Expected, class-incremental split-digits, seeds 0-2: EXPECTED.
+Expected, class-incremental split-digits, seeds 0-2: spiking 93.9 %, rate 87.7 % (84.6 to 92.6).
 Command: `neurocl run nispa split-digits --seeds 0-2`, and `nispa:rate`.
+
+NISPA, task-incremental, rate: 99.7 %, and not a bit forgotten. Command: the same with `:rate`, `--setting
+task-incremental --set memory_size=0`. A task of digits holds out about 28 samples: one of them is 3.6 points, more than
+any published `accuracy_drop`, so that tasks end by the largest number of phases, or too early by chance: two of the
+three rate-coded, class-incremental runs lost a task after its third phase so.
 
 Source: Gurbuz & Dovrolis 2022, NISPA: neuro-inspired stability-plasticity adaptation for continual learning in sparse
 networks, ICML, arXiv:2206.09117; numbers from its code and result sheets. Differs: see

@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
     "hlop": {"hidden": (10,), "time_steps": 6, "threshold": 0.05, "batch_size": 8},
     "patch_ridge": {"filters": 5, "patch": 3, "drive": 0.6, "time_steps": 4, "batch_size": 8},
     "foldiak_ridge": {"filters": 5, "patch": 3, "samples": 500, "threshold": 1.0, "batch_size": 8},
+    "nispa": {"hidden": (30, 24), "time_steps": 3, "phases": 3, "phase_epochs": 1, "batch_size": 8, "memory_size": 12},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another state
     "finetune, momentum kept": ("finetune", {"optimiser": "momentum", "learning_rate": 0.01, "fresh_optimiser": False}),
@@ -41,6 +42,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
     "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
     "classp, with EWC's pull": ("classp", {"strength": 100.0}),
+    "nispa, nothing stored": ("nispa", {"memory_size": 0, "new_weights": "zero"}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
 }
 CASES = [(name, coding, setting) for name in SMALL for coding in CODINGS for setting in SETTINGS]
@@ -237,7 +239,7 @@ def test_cost_counts_bytes_and_with_a_probe_operations(name, coding):
     assert cost.parameter_bytes > 0
     assert (cost.memory_bytes > 0) == learner.abilities.replays
     assert (cost.auxiliary_bytes > 0) == (
-        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge"}
+        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge", "nispa"}
     )
     assert cost.multiply_accumulates_per_sample is None
     probed = learner.cost(stream.test(0).inputs)
