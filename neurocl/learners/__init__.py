@@ -18,6 +18,7 @@ from neurocl.learners.learner import Diverged as Diverged
 from neurocl.learners.learner import Learner as Learner
 from neurocl.learners.learner import Schedule as Schedule
 from neurocl.learners.nearest_mean import NearestMean as NearestMean
+from neurocl.learners.nispa import NISPALearner as NISPALearner
 from neurocl.learners.optimisers import OPTIMISERS as OPTIMISERS
 from neurocl.learners.optimisers import OptimiserName as OptimiserName
 from neurocl.learners.optimisers import make_optimiser as make_optimiser
@@ -51,6 +52,7 @@ __all__ = [
     "Lateral",
     "Learner",
     "LossMask",
+    "NISPALearner",
     "NearestMean",
     "Neighbours",
     "OptimiserName",

@@ -26,14 +26,17 @@ from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neuron
 from neurocl.plasticity.lateral_rules import HebbianRule as HebbianRule
 from neurocl.plasticity.lateral_rules import LateralRule as LateralRule
 from neurocl.plasticity.lateral_rules import SimilarityMatching as SimilarityMatching
+from neurocl.plasticity.rewiring import NEW_WEIGHTS as NEW_WEIGHTS
+from neurocl.plasticity.rewiring import CapacityExhausted as CapacityExhausted
+from neurocl.plasticity.rewiring import NewWeights as NewWeights
+from neurocl.plasticity.rewiring import Rewired as Rewired
 from neurocl.plasticity.saturating_step import HISTORIES as HISTORIES
 from neurocl.plasticity.saturating_step import HistoryKind as HistoryKind
 from neurocl.plasticity.saturating_step import Saturation as Saturation
 from neurocl.plasticity.saturating_step import saturating_step as saturating_step
 from neurocl.plasticity.stdp import STDP as STDP
 from neurocl.plasticity.stdp import stdp_drive as stdp_drive
-from neurocl.plasticity.structural_plasticity import CapacityExhausted as CapacityExhausted
-from neurocl.plasticity.structural_plasticity import Rewired as Rewired
+from neurocl.plasticity.structural_plasticity import NEVER as NEVER
 from neurocl.plasticity.structural_plasticity import StructuralPlasticity as StructuralPlasticity
 from neurocl.plasticity.unit_layers import UnitLayer as UnitLayer
 from neurocl.plasticity.unit_layers import unit_layers as unit_layers
@@ -45,6 +48,8 @@ __all__ = [
     "FISHER_KINDS",
     "GATES",
     "HISTORIES",
+    "NEVER",
+    "NEW_WEIGHTS",
     "STDP",
     "CapacityExhausted",
     "DriveGate",
@@ -59,6 +64,7 @@ __all__ = [
     "LateralRule",
     "LayerReport",
     "LinearNeurons",
+    "NewWeights",
     "OnlineEWC",
     "Rewired",
     "Saturation",

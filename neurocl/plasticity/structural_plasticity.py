@@ -3,46 +3,38 @@
 Every unit (neuron or channel) has a rank: 0 idle, 1 training, higher for each task since. Rewiring keeps one invariant,
 which makes freezing sound: **a unit that is not idle depends on units that are not idle alone**. What a frozen unit
 answers can then change only through its own weights, and those are held bit for bit.
+
+Masks, ranks and what is held change together or not at all, so that the class stays whole.
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor, nn, optim
 
 from neurocl.plasticity.held_units import HeldUnits
+from neurocl.plasticity.rewiring import (
+    NEW_WEIGHTS,
+    NewWeights,
+    from_idle_to_others,
+    like_present,
+    outlets,
+    packed,
+    room_in,
+    unpacked,
+)
+from neurocl.plasticity.rewiring import CapacityExhausted as CapacityExhausted
+from neurocl.plasticity.rewiring import Rewired as Rewired
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
-from neurocl.primitives.checks import BadInput, check_count, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
 FIXED = 100  # rank of units that were frozen before the first task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rewired:
-    """What one rewiring did to one layer.
-
-    Attributes:
-        layer: Its name.
-        dropped: Connections taken away (kernels, for convolutions).
-        grown: Connections added, with weight 0.
-        short: Connections that could not be added for want of an idle unit with room.
-    """
-
-    layer: str
-    dropped: int
-    grown: int
-    short: int
-
-
-class CapacityExhausted(UserWarning):
-    """A layer has no idle units left, so that its density falls and later tasks share what is there."""
+NEVER = 2**15 - 1  # rank of 16 bits that no unit reaches: units that freeze from there on never do
 
 
 class StructuralPlasticity:
@@ -197,16 +189,48 @@ class StructuralPlasticity:
             self.ranks[layer][unit] = max(1, int(self.ranks[layer][unit]))
         self._hold()
 
-    def rewire(self) -> list[Rewired]:
-        """Take connections from idle units to others away, and grow as many, with weight 0, into idle units.
+    def demote_unfed(self) -> list[int]:
+        """Let units that train but hear nothing of units that are not idle be idle; return how many by layer.
+
+        From the first layer on, so that what loses its last input this way goes too. What such a unit would keep for
+        the task is its bias alone.
+
+        Source:
+            Gurbuz & Dovrolis 2022, NISPA, as its experimental code applies it.
+        """
+        demoted = []
+        for place, layer in enumerate(self.layers):
+            one, ranks = layer.afferents[0], self.ranks[place]
+            heard = self.masks[one.name]
+            if one.source != INPUTS:
+                heard = heard & one.of_sources(self.ranks[one.source] > 0)
+            unfed = (ranks == 1) & ~heard.any(1)
+            self.ranks[place] = torch.where(unfed, torch.zeros_like(ranks), ranks)
+            demoted.append(int(unfed.sum()))
+        self._hold()
+        return demoted
+
+    def rewire(self, *, new_weights: NewWeights = "zero", keep_outlets: bool = False) -> list[Rewired]:
+        """Take connections from idle units to others away, and grow as many into idle units, from any source.
 
         Where idle units have no room for all, all of it is filled and the density falls, with a
         :class:`CapacityExhausted` warning the first time this happens to a layer.
+
+        Args:
+            new_weights: What new connections weigh: ``"zero"`` (SHARP), or ``"normal"`` (NISPA), drawn with mean and
+                standard deviation of the layer's present weights.
+            keep_outlets: Whether idle units left without any outgoing connection are the first to get one, to an idle
+                unit of the next layer (NISPA).
+
+        Raises:
+            BadInput: For an unknown way to weigh; nothing has changed then.
         """
+        check_name("way to weigh new connections", new_weights, NEW_WEIGHTS)
         done = []
         for place, layer in enumerate(self.layers):
             for one in layer.afferents:
-                done.append(self._rewire(one, self.ranks[place] == 0))
+                idle = self.ranks[place] == 0
+                done.append(self._rewire(one, idle, new_weights, keep_outlets and one.source != place))
         self._hold()
         short = [result for result in done if result.short and result.layer not in self._told]
         if short:
@@ -290,25 +314,31 @@ class StructuralPlasticity:
         self._draws = state["draws"]
         self._hold()
 
-    def _rewire(self, one: Afferents, idle: Tensor) -> Rewired:
+    def _rewire(self, one: Afferents, idle: Tensor, new_weights: NewWeights, keep_outlets: bool) -> Rewired:
         """Drop and grow connections of one set of weights."""
-        mask = self.masks[one.name]
-        if one.source != INPUTS:
-            from_idle = one.of_sources(self.ranks[one.source] == 0)
-            lost = mask & from_idle & ~idle[:, None]
-        else:
-            lost = torch.zeros_like(mask)
-        dropped = int(lost.sum())
-        mask = mask & ~lost
-        room = (~mask & idle[:, None]).flatten().nonzero().squeeze(1)
+        mask, weight = self.masks[one.name], one.module.weight
+        sources = None if one.source == INPUTS else self.ranks[one.source] == 0
+        lost = torch.zeros_like(mask)
+        if sources is not None:
+            lost = from_idle_to_others(mask, one.of_sources(sources), idle)
+        dropped, kept = int(lost.sum()), mask & ~lost
         self._draws += 1
-        order = torch.randperm(len(room), generator=generator(self.seed, "growth", one.name, self._draws))
-        grown = room[order[:dropped]]
-        mask.view(-1)[grown] = True
+        draws = generator(self.seed, "growth", one.name, self._draws)
+        mask = kept.clone()
+        if sources is not None and keep_outlets:
+            mask.view(-1)[outlets(mask, sources, idle, draws=draws)[:dropped]] = True
+        left = dropped - int((mask & ~kept).sum())
+        room = room_in(mask, idle)
+        mask.view(-1)[room[torch.randperm(len(room), generator=draws)[:left]]] = True
+        new = mask & ~kept
         self.masks[one.name] = mask
         with torch.no_grad():
-            one.module.weight.mul_(one.spread(~lost).to(one.module.weight))
-        return Rewired(layer=one.name, dropped=dropped, grown=len(grown), short=dropped - len(grown))
+            weight.mul_(one.spread(~lost).to(weight))
+            if new_weights == "normal":
+                drawn = like_present(weight, kept, otherwise=self._spread[one.name], draws=draws)
+                weight.copy_(torch.where(one.spread(new).to(weight.device), drawn, weight))
+        grown = int(new.sum())
+        return Rewired(layer=one.name, dropped=dropped, grown=grown, short=dropped - grown)
 
     def _hold(self) -> None:
         """Tell what is held of what may learn."""
@@ -322,16 +352,3 @@ def checked_ranks(ranks: int | Sequence[int], layers: int) -> tuple[int, ...]:
     if len(given) != layers:
         raise BadInput(f"frozen_from must have one rank for each of {layers} layers; got {len(given)}")
     return tuple(check_count("frozen_from", rank, at_least=2) for rank in given)
-
-
-def packed(mask: Tensor) -> Tensor:
-    """Return a mask as bytes, a bit an entry."""
-    return torch.from_numpy(np.packbits(mask.cpu().numpy().reshape(-1)))
-
-
-def unpacked(bits: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Undo :func:`packed`."""
-    size = shape[0] * shape[1]
-    if bits.numel() != (size + 7) // 8:
-        raise BadInput(f"state must hold {(size + 7) // 8} bytes for a mask of {list(shape)}; got {bits.numel()}")
-    return torch.from_numpy(np.unpackbits(bits.cpu().numpy(), count=size).astype(bool).reshape(shape))

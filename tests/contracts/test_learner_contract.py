@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
         "remembered": 3,
     },
     "foldiak_ridge": {"filters": 5, "patch": 3, "samples": 500, "threshold": 1.0, "batch_size": 8},
+    "nispa": {"hidden": (30, 24), "time_steps": 3, "phases": 3, "phase_epochs": 1, "batch_size": 8, "memory_size": 12},
 }
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another state
     "finetune, momentum kept": ("finetune", {"optimiser": "momentum", "learning_rate": 0.01, "fresh_optimiser": False}),
@@ -56,6 +57,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
     "classp, with EWC's pull": ("classp", {"strength": 100.0}),
     "sharp, raw, neighbours": ("sharp", {"replay": "raw", "readout": "nearest"}),
+    "nispa, nothing stored": ("nispa", {"memory_size": 0, "new_weights": "zero"}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
 }
 CASES = [(name, coding, setting) for name in SMALL for coding in CODINGS for setting in SETTINGS]
@@ -252,7 +254,7 @@ def test_cost_counts_bytes_and_with_a_probe_operations(name, coding):
     assert cost.parameter_bytes > 0
     assert (cost.memory_bytes > 0) == learner.abilities.replays
     assert (cost.auxiliary_bytes > 0) == (
-        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge", "sharp"}
+        name in {"ewc", "classp", "ncm", "ridge", "patch_ridge", "hlop", "foldiak_ridge", "sharp", "nispa"}
     )
     assert cost.multiply_accumulates_per_sample is None
     probed = learner.cost(stream.test(0).inputs)

@@ -324,3 +324,61 @@ def test_networks_of_any_shape_make_a_chain():
     chain = StructuralPlasticity(HLOPNet(shape, head="single")).layers
     assert [layer.units for layer in chain] == [64, 128, 256, 4]
     assert chain[-1].afferents[0].block == 1
+
+
+def test_idle_units_left_without_an_outlet_get_one_to_an_idle_unit_first():
+    network = nn.Sequential(
+        nn.Conv2d(1, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12 * 4, 9), nn.ReLU(), nn.Linear(9, 4)
+    )
+    plasticity = StructuralPlasticity(network, density=0.3, dense=())
+    plasticity.recruit([0, 1, 2, 3, 4], layer=1)
+    mask = torch.zeros(9, 48, dtype=torch.bool)
+    mask[0, ::4] = True  # one connection from each channel, all lost: as many to give as channels without an outlet
+    plasticity.masks["3"] = mask
+    (_, second, _) = plasticity.rewire(keep_outlets=True)
+    assert (second.dropped, second.grown) == (12, 12)
+    outlets = plasticity.masks["3"].view(9, 12, 4)
+    assert bool(outlets.any(2).any(0).all()), "a channel has no outlet"
+    assert outlets.flatten(1).sum(1)[:5].sum() == 0, "an outlet leads to a unit that is not idle"
+    again = StructuralPlasticity(network, density=0.3, dense=())
+    again.recruit([0, 1, 2, 3, 4], layer=1)
+    again.masks["3"] = mask.clone()
+    again.rewire()
+    assert not bool(again.masks["3"].view(9, 12, 4).any(2).any(0).all()), "chance alone does as much"
+
+
+def test_new_connections_weigh_what_is_asked_for():
+    def grown(new_weights: str) -> tuple[torch.Tensor, torch.Tensor]:
+        network = nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 60))
+        plasticity = StructuralPlasticity(network, density=0.5)
+        with torch.no_grad():
+            present = plasticity.masks["2"]
+            network[2].weight[present] = 3.0 + 0.1 * torch.randn(int(present.sum()), generator=torch.Generator())
+        plasticity.recruit(range(20), layer=1)
+        plasticity.rewire(new_weights=new_weights)
+        new = plasticity.masks["2"] & ~present
+        old = plasticity.masks["2"] & present
+        assert bool((network[2].weight[~plasticity.masks["2"]] == 0).all())
+        assert float((network[2].weight.detach()[old] - 3).abs().max()) < 1, "a weight that stays has changed"
+        return network[2].weight.detach()[new], new
+
+    zero, _ = grown("zero")
+    normal, where = grown("normal")
+    assert bool((zero == 0).all())
+    assert len(normal) == int(where.sum()) > 300
+    assert abs(float(normal.mean()) - 3) < 0.05
+    assert abs(float(normal.std()) - 0.1) < 0.02
+
+
+def test_units_that_train_without_hearing_any_that_are_not_idle_go_back_one_after_the_other():
+    network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    plasticity = StructuralPlasticity(network, density=1.0)
+    plasticity.recruit([0], layer=0)
+    plasticity.promote()
+    for layer, units in ((0, [1]), (1, [0, 1]), (2, [0, 1])):
+        plasticity.recruit(units, layer=layer)
+    plasticity.masks["2"][1] = torch.tensor([False, False, True])  # hears an idle unit alone
+    plasticity.masks["4"][1] = torch.tensor([False, True, False])  # hears the unit above alone
+    plasticity.masks["0"][0] = False  # hears nothing, but is past training
+    assert plasticity.demote_unfed() == [0, 1, 1]
+    assert [ranks.tolist() for ranks in plasticity.ranks] == [[2, 1, 0], [1, 0, 0], [1, 0]]

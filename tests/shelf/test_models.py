@@ -16,12 +16,17 @@ from neurocl.streams import Stream
 pytestmark = pytest.mark.filterwarnings("ignore::neurocl.plasticity.CapacityExhausted")  # few units
 
 SMALL = {"hidden": (100,), "time_steps": 5, "learning_rate": 3e-3}
+NISPA = {
+    "hidden": (120, 100), "time_steps": 4, "phases": 4, "phase_epochs": 2, "batch_size": 32, "density": 0.3,
+    "period": 16, "learning_rate": 5e-3,
+}  # fmt: skip
 FLOORS: dict[str, tuple[float, float, dict[str, object]]] = {  # spiking, rate-coded, options for speed
     "finetune": (0.15, 0.15, SMALL | {"epochs": 4}),
     "joint": (0.92, 0.90, SMALL | {"epochs": 6, "when": "last"}),
     "ewc": (0.15, 0.11, SMALL | {"epochs": 4, "fisher_samples": 50}),
     "replay": (0.85, 0.75, SMALL | {"epochs": 4}),
     "classp": (0.5, 0.52, SMALL | {"learning_rate": 0.01}),
+    "nispa": (0.75, 0.75, NISPA),
     "ncm": (0.82, 0.82, {"features": 300}),
     "ridge": (0.92, 0.94, {"features": 300}),
     "hlop": (0.82, 0.9, {"hidden": (200,), "time_steps": 8}),
@@ -43,6 +48,7 @@ def test_every_shipped_model_has_a_floor():
     assert set(FLOORS) == set(known_models())
 
 
+@pytest.mark.filterwarnings("ignore::neurocl.plasticity.CapacityExhausted")  # these networks are small
 @pytest.mark.parametrize(("name", "coding"), CASES)
 def test_model_learns_the_digits_to_its_floor(name, coding, digits):
     *floors, options = FLOORS[name]
