@@ -5,7 +5,7 @@ frozen when their classes leave the window; what a frozen unit answers does not 
 those of split MNIST. The published readout is `--set readout=nearest`; the default tells two classes apart by
 discriminants on the units that were frozen when the older one was learnt.
 
-Expected, class-incremental split-digits, seeds 0-2: EXPECTED.
+Expected, class-incremental split-digits, seeds 0-2: spiking 81.8 %, rate 95.3 %.
 Command: `neurocl run sharp split-digits --seeds 0-2`, and `sharp:rate`.
 
 Source: Gurbuz, Moorman & Dovrolis 2023, Sparsity and hidden activation replay for neuro-inspired continual learning,
