@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::neurocl.plasticity.CapacityExha
 
 SMALL = {"hidden": (100,), "time_steps": 5, "learning_rate": 3e-3}
 NISPA = {
-    "hidden": (150,), "time_steps": 4, "phases": 3, "phase_epochs": 2, "batch_size": 32, "density": 0.5, "period": 12,
-    "learning_rate": 5e-3,
+    "hidden": (150,), "time_steps": 3, "phases": 2, "phase_epochs": 2, "batch_size": 48, "density": 0.5, "period": 8,
+    "learning_rate": 1e-2,
 }  # fmt: skip
 SHARP = {
     "channels": (8, 8), "hidden": (80, 80), "time_steps": 4, "phases": 2, "phase_epochs": 2, "batch_size": 128,
