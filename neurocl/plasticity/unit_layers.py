@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.modes import evaluating
 
 INPUTS = -1  # source of the first layer
 ONTO_ITSELF = ("lateral", "recurrent")
@@ -197,16 +198,13 @@ def total_activity(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tens
         return before
 
     hooks = [layer.afferents[0].module.register_forward_pre_hook(watch(at)) for at, layer in enumerate(layers) if at]
-    modes = [(module, module.training) for module in network.modules()]
     try:
-        network.eval()
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             output = network(inputs)
         output = output[0] if isinstance(output, tuple) else output
-        add(len(layers) - 1, output, output.ndim - 2 if output.shape[1] == layers[-1].units and output.ndim == 4 else 0)
+        maps = isinstance(layers[-1].afferents[0].module, nn.Conv2d) and output.ndim >= 4  # and not flattened since
+        add(len(layers) - 1, output, 2 if maps else 0)
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes:
-            module.training = mode
     return totals

@@ -7,10 +7,9 @@ import numpy as np
 from neurocl.primitives.checks import BadInput, check_count, check_number
 from neurocl.primitives.seeding import numpy_generator
 from neurocl.primitives.tasks import Setting
-from neurocl.streams.class_labels import number_by_appearance
 from neurocl.streams.labelled_data import LabelledData, labelled_data
 from neurocl.streams.preparation import Preparation, prepare
-from neurocl.streams.recurring import portions_of
+from neurocl.streams.recurring import numbered, portions_of
 from neurocl.streams.stream import Stream, check_setting
 
 LEAST_NOVEL = 0.05  # fewer novel classes make streams of hundreds of episodes
@@ -95,12 +94,7 @@ def episodic_stream(
     if size > len(prepared.order):
         raise BadInput(f"classes_per_task must be at most the number of classes, {len(prepared.order)}; got {size}")
     drawn = draw_episodes(prepared.order, checked, size=size, novel=novel, seed=seed)
-    if checked == "domain-incremental":
-        label_of_class = np.empty(len(prepared.order), np.int64)
-        label_of_class[prepared.order] = np.arange(len(prepared.order)) % size
-        names = tuple("/".join(data.class_names[c] for c in prepared.order[at::size]) for at in range(size))
-    else:
-        label_of_class, names = number_by_appearance(drawn, prepared.order, data.class_names)
+    label_of_class, names = numbered(drawn, prepared.order, data.class_names, checked, size=size)
     return Stream(
         portions_of(
             prepared, drawn, label_of_class, checked, amount=lambda found: max(1, round(part * found)), seed=seed

@@ -91,12 +91,7 @@ def recurring_stream(
     if size > len(prepared.order):
         raise BadInput(f"classes_per_task must be at most the number of classes, {len(prepared.order)}; got {size}")
     drawn = draw_classes(prepared.order, checked, tasks=count, size=size, skew=skew, seed=seed)
-    if checked == "domain-incremental":
-        label_of_class = np.empty(len(prepared.order), np.int64)
-        label_of_class[prepared.order] = np.arange(len(prepared.order)) % size
-        names = tuple("/".join(data.class_names[c] for c in prepared.order[at::size]) for at in range(size))
-    else:
-        label_of_class, names = number_by_appearance(drawn, prepared.order, data.class_names)
+    label_of_class, names = numbered(drawn, prepared.order, data.class_names, checked, size=size)
     limit = None if samples_per_class is None else check_count("samples_per_class", samples_per_class)
     return Stream(
         portions_of(prepared, drawn, label_of_class, checked, amount=lambda found: limit, seed=seed),
@@ -106,6 +101,17 @@ def recurring_stream(
         class_names=names,
         seed=seed,
     )
+
+
+def numbered(
+    drawn: list[np.ndarray], order: np.ndarray, class_names: tuple[str, ...], setting: Setting, *, size: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return each class's label, and the labels' names: by appearance, or shared, by place modulo ``size``."""
+    if setting != "domain-incremental":
+        return number_by_appearance(drawn, order, class_names)
+    label_of_class = np.empty(len(order), np.int64)
+    label_of_class[order] = np.arange(len(order)) % size
+    return label_of_class, tuple("/".join(class_names[c] for c in order[at::size]) for at in range(size))
 
 
 def draw_classes(
