@@ -274,6 +274,9 @@ def test_units_that_came_later_never_enter_a_comparison_with_older_classes():
     assert set(memory._on_level(probe, 1)) == {1, 2}
     for label in (1, 2):
         assert torch.equal(memory._on_level(probe, 0)[label], memory._on_level(changed, 0)[label])
+    before, after = memory.scores(probe), memory.scores(changed)
+    assert torch.equal(before[:, 0], after[:, 0]), "units that class 0 never knew decide about it"
+    assert not torch.equal(before[:, 1], after[:, 1]), "classes that know the later units are not told apart on them"
     assert memory.bytes == 4 * (3 + 3 * 2) + 1 + 4 * (10 + 2 * 4) + 1
     with pytest.raises(BadInput, match="frozen units stay frozen"):
         memory.open_level(first)
