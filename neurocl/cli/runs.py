@@ -8,9 +8,9 @@ from rich.console import Console
 
 from neurocl.cli.display import name_of, print_comparison, watching
 from neurocl.primitives.checks import BadInput
+from neurocl.primitives.files import check_writable, remove_empty
 from neurocl.run.compare import collect, plan
 from neurocl.run.environment import resolve_device
-from neurocl.run.files import check_writable, remove_empty
 from neurocl.run.job import Job, base_folder, open_stream, prepare
 from neurocl.run.settings import split_settings
 from neurocl.run.workers import Outcome, run_jobs

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from neurocl import streams
 from neurocl.learners.learner import Diverged, Learner
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, environment, files
+from neurocl.run import checkpoint, environment
 from neurocl.run.allocation import within_memory
 from neurocl.run.loop import History, Watcher, check_abilities, run
 from neurocl.run.peak import reset_peak

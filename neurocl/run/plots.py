@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from neurocl.run import files
+from neurocl.primitives import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, files, metrics, plasticity_plots, plots
+from neurocl.run import checkpoint, metrics, plasticity_plots, plots
 from neurocl.run.loop import History
 
 IDENTITY = ("model", "model_digest", "coding", "config", "stream", "setting", "stream_digest", "seed", "device")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from neurocl.learners import Diverged
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, files, plots
+from neurocl.run import checkpoint, plots
 from neurocl.run.job import execute, prepare
 from neurocl.run.results import read_run
 from neurocl.run.shelf import load_model
