@@ -56,7 +56,14 @@ class Blocks:
 
     def mark(self, kind: str, *, task: int, value: float, text: str) -> None:
         """Take a marker: something that happened at this step of the clock."""
-        row = {"step": self.clock, "sample": self.samples, "kind": kind, "task": task, "value": value, "text": text}
+        row: dict[str, Any] = {
+            "step": self.clock,
+            "sample": self.samples,
+            "kind": kind,
+            "task": task,
+            "value": value,
+            "text": text,
+        }
         for name, dtype in layout.MARKERS.items():
             one = row[name].encode()[:64] if isinstance(row[name], str) else row[name]
             self._put(f"{layout.MARKS}/{name}", np.array([one], dtype))
@@ -66,7 +73,7 @@ class Blocks:
         """Take the weights, or what changed since the last time."""
         changes = self.selection.weights == "changes"
         compression = None if self.selection.compression == "none" else self.selection.compression
-        wanted = {}
+        wanted: dict[str, Any] = {}
         for name, value in values.items():
             attributes = {"kind": self.selection.weights, "grows": True, "compression": compression}
             wanted[f"{layout.WEIGHTS}/{name}"] = (value.shape, np.float32, attributes)

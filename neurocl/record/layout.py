@@ -6,7 +6,7 @@
     /spikes/POPULATION      spikes as events: timestamps (ms), node_ids, sample_ids, by time
     /nodes/POPULATION       SONATA's table of neurons
     /neurocl                format; run: what made the file, as JSON
-    /neurocl/samples/COLUMN one row for each sample: start_step, time_steps, label, task, stage, phase, sample_id, passage
+    /neurocl/samples/COLUMN one row for each sample, see :data:`COLUMNS`
     /neurocl/raster/POP     spikes as bits, uint8 [row, ceil(neurons / 8)], first neuron in the highest bit
     /neurocl/traces/POP/VAR numbers, [row, neuron recorded]
     /neurocl/index/POP/VAR  int64 [recorded sample, (sample, first row or event)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
-from neurocl.record.selection import Selection
+from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
 Fetch = Callable[[], NDArray[Any]]
@@ -177,20 +177,21 @@ class Passes:
         size = int(np.prod(units))
         if name in wanted:
             values = self._rows(chosen(output, 2, self.selection.ids(population, name, size)), now)
-            now.parts.setdefault((population, name), []).append(packed(values) if sight.spiking else values.float().clone())
-        others = [variable for variable in wanted if variable not in ("spikes", "rate", "output", "lateral")]
+            part = packed(values) if sight.spiking else values.float().clone()
+            now.parts.setdefault((population, name), []).append(part)
+        others = [variable for variable in wanted if variable not in (*OUTPUTS, "lateral")]
         if not others:
             return
-        ids = {variable: self.selection.ids(population, variable, size) for variable in others}
-        union = None if any(each is None for each in ids.values()) else torch.cat([*ids.values()]).unique()  # type: ignore[arg-type]
+        own = {variable: self.selection.ids(population, variable, size) for variable in others}
+        ids = [each for each in own.values() if each is not None]
+        union = torch.cat(ids).unique() if len(ids) == len(own) else None
         found = sight.others(union)
         for variable in others:
             if variable in found:
-                values, own = found[variable], ids[variable]
-                if own is not None and union is not None and len(own) < len(union):
-                    values = values.index_select(2, torch.searchsorted(union, own).to(values.device))
-                elif own is not None and union is None:
-                    values = values.index_select(2, own.to(values.device))
+                values, those = found[variable], own[variable]
+                if those is not None:
+                    places = those if union is None else torch.searchsorted(union, those)
+                    values = values.index_select(2, places.to(values.device))
                 now.parts.setdefault((population, variable), []).append(self._rows(values, now).float().clone())
 
     def _rows(self, values: Tensor, now: Open) -> Tensor:

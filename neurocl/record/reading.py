@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -345,9 +344,7 @@ class Population:
         places = np.searchsorted(index[:, 0], samples)
         return np.stack([bounds[places], bounds[places + 1]], axis=1)
 
-    def _blocks(
-        self, variable: str, samples: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    def _blocks(self, variable: str, samples: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Yield samples that lie behind one another and are of one length, and ``[sample, time, neuron]`` of them."""
         dataset, neurons = self._dataset(variable), len(self.ids(variable))
         ranges = self._ranges(variable, samples)
@@ -363,7 +360,9 @@ class Population:
         node, ranges = f"{layout.SPIKES}/{self.name}", self._ranges("spikes", samples)
         parts = [(ranges[place.start, 0], ranges[place.stop - 1, 1]) for place in adjacent(ranges)]
         columns = [
-            np.concatenate([self.traces.rows(f"{node}/{name}", int(a), int(b)) for a, b in parts] or [np.empty(0, kind)])
+            np.concatenate(
+                [self.traces.rows(f"{node}/{name}", int(a), int(b)) for a, b in parts] or [np.empty(0, kind)]
+            )
             for name, kind in (("timestamps", np.float64), ("node_ids", np.uint64), ("sample_ids", np.uint32))
         ]
         numbers = columns[2].astype(np.int64)
@@ -412,6 +411,6 @@ def unequal(lengths: set[int]) -> str:
     return f"samples must be of one length to be one array; these have {sorted(lengths)} steps: choose by phase or task"
 
 
-def open(path: str | Path) -> Traces:  # noqa: A001  # as h5py.File and numpy.load: read as neurocl.record.open
+def open(path: str | Path) -> Traces:  # as h5py.File and numpy.load: read as neurocl.record.open
     """Open a trace file for reading; see :class:`Traces`."""
     return Traces(path)

@@ -108,7 +108,9 @@ class Recorder:
             check_name("population", unknown[0], [*found, *modules])
         if not wanted:
             known = f"it has {', '.join(found)}" if found else "it has no neurons that are known"
-            raise BadInput(f"populations must name some of the network's; {known}: name modules as named_modules() does")
+            raise BadInput(
+                f"populations must name some of the network's; {known}: name modules as named_modules() does"
+            )
         for name, module in wanted.items():
             self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
         self._stops += [
@@ -256,6 +258,11 @@ class Recorder:
         if self._closed:
             raise BadInput(f"the recorder of {self.path} is closed: make a new one with resume=True to go on")
 
+    def detach(self) -> None:
+        """Record none of the networks attached so far any longer; the file stays open."""
+        self._passes.close()
+        self._detach()
+
     def _detach(self) -> None:
         for stop in self._stops:
             stop()
@@ -325,5 +332,3 @@ def owned(file: TraceFile, owner: str, rows: Any) -> dict[str, int]:
         names = [f"{layout.TRACES}/{owner}", f"{node}/timestamps", f"{node}/node_ids", f"{node}/sample_ids"]
         names = names[:1] if variable != "spikes" else [f"{layout.RASTER}/{population}", *names[1:]]
     return {name: file.lengths[name] if rows is None else int(rows) for name in names if file.has(name)}
-
-

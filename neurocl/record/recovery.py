@@ -1,6 +1,7 @@
 """Opening what a killed writer left, and making it whole."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def copy_rows(old: h5py.Dataset, new: h5py.File, name: str, length: int) -> None
         track_times=False,
     )
     copy_attributes(old, made)
-    slab = max(1, SLAB_BYTES // max(1, old.dtype.itemsize * int(old.size // max(1, old.shape[0]))))
+    slab = max(1, SLAB_BYTES // max(1, old.dtype.itemsize * math.prod(old.shape[1:])))
     for first in range(0, length, slab):
         last = min(length, first + slab)
         made[first:last] = old[first:last]

@@ -27,8 +27,8 @@ class Selection:
             neurons have: ``"voltage"``, ``"current"``, ``"synaptic_current"``, ``"adaptation"``, ``"recovery"``,
             ``"trace"``; ``"lateral"``, the answers of lateral circuits.
         populations: Patterns of names, as ``"layers.*"``; none means all neurons that the network has.
-        neurons: For variables other than spikes: how many, taken evenly over the population, or which; one for all, or
-            by variable or population. ``None`` means all.
+        neurons: How many, taken evenly over the population, or which; for all variables but outputs, or by variable
+            or population. ``None`` means all.
         phases: Of ``"training"``, ``"evaluation"``, ``"replay"``, ``"consolidation"``; passes of which nobody said the
             phase are always recorded.
         every: Of the training and replay passes, one in so many.
@@ -99,6 +99,8 @@ class Selection:
         chosen = self.neurons
         if isinstance(chosen, Mapping):
             chosen = chosen.get(population, chosen.get(variable))
+        elif variable in OUTPUTS:
+            return None
         if chosen is None:
             return None
         if isinstance(chosen, int):
@@ -139,7 +141,10 @@ def check_neurons(neurons: Any) -> None:
         return
     if isinstance(neurons, int) and not isinstance(neurons, bool):
         check_count("neurons", neurons)
-    elif isinstance(neurons, str) or not isinstance(neurons, Iterable) or not all(
-        isinstance(each, int) and not isinstance(each, bool) for each in neurons
-    ) or not len(list(neurons)):
+    elif (
+        isinstance(neurons, str)
+        or not isinstance(neurons, Iterable)
+        or not all(isinstance(each, int) and not isinstance(each, bool) for each in neurons)
+        or not len(list(neurons))
+    ):
         raise BadInput(f"neurons must be a number of neurons, or their numbers from 0; got {neurons!r}")

@@ -232,7 +232,9 @@ def claimed(path: Path) -> int | None:
     try:
         return files.locked(lock_of(path))
     except BlockingIOError as error:
-        raise BadInput(f"{path} is being written by another recorder: close that first, or choose another path") from error
+        raise BadInput(
+            f"{path} is being written by another recorder: close that first, or choose another path"
+        ) from error
 
 
 def lock_of(path: Path) -> Path:

@@ -86,6 +86,9 @@ def test_an_edited_model_file_replaces_its_run_and_may_be_gone_on_with(mine, mon
         def task_begins(self, task, tasks, batches):
             begun.append(task)
 
+        def task_learnt(self, task):
+            pass
+
         def batch_done(self, losses):
             pass
 
