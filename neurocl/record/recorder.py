@@ -1,5 +1,6 @@
 """The recorder: activity, weights and markers of any network, streamed to one HDF5 file while it runs."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -207,10 +208,8 @@ class Recorder:
         if self._closed or os.getpid() != self._process:
             return
         self._closed = True
-        try:
+        with contextlib.suppress(BadInput):  # the writer's error, which comes below
             self._passes.close()
-        except BadInput:
-            pass  # the writer's error, which comes below
         self._detach()
         self._writer.end()
         try:

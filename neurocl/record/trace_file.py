@@ -182,7 +182,7 @@ class TraceFile:
         files.check_writable(self.path.parent)
         self._file = h5py.File(self.path, "w-", libver=layout.LIBVER, locking=False)
         layout.begin(self._file, run)
-        kinds = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
+        kinds: dict[str, Any] = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
         kinds |= {f"{layout.MARKS}/{name}": ((), dtype, {}) for name, dtype in layout.MARKERS.items()}
         self.create(kinds, nodes={})
 
