@@ -1,6 +1,7 @@
 """Activity traces: recorded to HDF5 while a network runs, read lazily, in the formats of the field."""
 
-from neurocl.record.reading import Marker, Population, Spikes, Traces, open
+from neurocl.record.population import Population, Spikes
+from neurocl.record.reading import Marker, Traces, open
 from neurocl.record.recorder import Recorder
 from neurocl.record.selection import Selection
 
