@@ -53,7 +53,7 @@ class Rows(Protocol):
         """Return how many rows of a dataset are whole; ``None`` if there is no such dataset."""
         ...
 
-    def select(self, **which: Any) -> NDArray[np.int64]:
+    def select(self, *args: Any, **which: Any) -> NDArray[np.int64]:
         """Return the samples of which everything named is true."""
         ...
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,8 +79,6 @@ class Recorder:
         run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
         self._file = TraceFile(self.path, run, resume=resume)
         try:
-            if resume:
-                check_same(self._file, run)
             blocks = Blocks(self._file, self.selection, self.dt_ms)
             self._writer = Writer(blocks, block_bytes=block_bytes, block_seconds=float(block_seconds))
             if network is not None:
@@ -278,17 +275,6 @@ def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Se
     for name in choices:
         check_name("argument of Recorder", name, names)
     return Selection(**choices)
-
-
-def check_same(file: TraceFile, run: dict[str, Any]) -> None:
-    """Refuse to go on with a file that was begun with other choices."""
-    there = json.loads(file.file[f"{layout.ROOT}/run"].attrs["json"])
-    for key in ("dt_ms", "selection"):
-        if there.get(key) != run[key]:
-            raise BadInput(
-                f"{key} must be as the file was begun, to go on with {file.path}; it is {there.get(key)} there and "
-                f"{run[key]} here: choose the same, or another path"
-            )
 
 
 def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:

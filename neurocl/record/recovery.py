@@ -1,16 +1,19 @@
 """Opening what a killed writer left, and making it whole."""
 
+import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.record import layout
+from neurocl.record import layout, views
 
 SLAB_BYTES = 1 << 24  # copied at a time
 # an ordinary file; one that this process is writing; one whose writer is at work, or was killed
@@ -24,7 +27,7 @@ def opened_for_reading(path: Path) -> h5py.File:
         BadInput: If there is none, or it is no HDF5 file.
     """
     first: Exception | None = None
-    for mode in READING:
+    for mode in READING if not cut_short(path) else READING[:1]:
         try:
             return h5py.File(path, "r", **mode)
         except FileNotFoundError as error:
@@ -37,45 +40,64 @@ def opened_for_reading(path: Path) -> h5py.File:
     ) from first
 
 
+def cut_short(path: Path) -> bool:
+    """Whether a file is shorter than its own superblock says: HDF5's reader of unfinished files would wait for ever."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(48)
+    except OSError:
+        return False
+    return len(start) < 48 or path.stat().st_size < int.from_bytes(start[28:36], "little")
+
+
 def valid_lengths(file: h5py.File) -> dict[str, int]:
     """Return by dataset the number of rows that are whole."""
     valid = file[layout.VALID]
     return dict(zip(json.loads(valid.attrs["names"]), (int(length) for length in valid[...]), strict=True))
 
 
-def recovered(path: Path) -> bool:
-    """Make a file whose writer was killed an ordinary one again; return whether it was such a file.
+def in_order(path: Path) -> bool:
+    """Whether a file was closed, and not just left."""
+    try:
+        with h5py.File(path, "r+", locking=False):
+            return True
+    except OSError:
+        return False
 
-    What was committed is copied to a new file, which then takes the old one's place: nothing is lost if this is killed
-    too, or the disk is full.
+
+def shortened(path: Path, lengths: dict[str, int]) -> None:
+    """Put a copy in a trace file's place that holds so many rows of its datasets, and nothing behind them.
+
+    Nothing is lost if this is killed, or the disk is full: the old file stays until the new one is whole.
 
     Raises:
         BadInput: If there is no room for the copy.
     """
-    try:
-        with h5py.File(path, "r+", locking=False):
-            return False
-    except OSError:
-        pass
-    files.write(path, lambda fresh: copy_whole(path, fresh))
-    return True
+    files.write(path, lambda fresh: copy_whole(path, fresh, lengths))
 
 
-def copy_whole(path: Path, fresh: Path) -> None:
-    """Copy what counts of a trace file."""
+def copy_whole(path: Path, fresh: Path, lengths: dict[str, int]) -> None:
+    """Copy what counts of a trace file; views of other readers come anew when it is closed."""
+    if shutil.disk_usage(path.parent).free < path.stat().st_size:  # HDF5 breaks down over a full disk
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for a copy of {path.stat().st_size} bytes")
     with opened_for_reading(path) as old, h5py.File(fresh, "w", libver=layout.LIBVER, locking=False) as new:
-        lengths = valid_lengths(old)
 
         def copy(name: str, item: Any) -> None:
+            if name.startswith(f"{views.REPORT}") or "/observables" in name:
+                return
             if isinstance(item, h5py.Group):
                 copy_attributes(item, new.require_group(name))
             elif name in lengths:
                 copy_rows(item, new, name, lengths[name])
-            else:
+            elif name != layout.VALID:
                 old.copy(item, new, name=name)
 
         copy_attributes(old, new)
         old.visititems(copy)
+        valid = new.create_dataset(
+            layout.VALID, data=np.array([*lengths.values()], np.int64), maxshape=(None,), chunks=(512,)
+        )
+        valid.attrs["names"] = json.dumps([*lengths])
         new.flush()
         os.fsync(int(new.id.get_vfd_handle()))
 

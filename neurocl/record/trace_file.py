@@ -5,8 +5,11 @@ be created. Datasets are therefore created in lots, with the mode off for a mome
 lengths up to which everything is whole: a process killed at any moment loses what came after its last commit.
 """
 
+import errno
 import json
+import math
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,10 @@ from numpy.typing import NDArray
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import layout, views
-from neurocl.record.recovery import opened_for_reading, recovered, valid_lengths
+from neurocl.record.recovery import in_order, opened_for_reading, shortened, valid_lengths
+
+RESERVE, MARGIN = 1 << 22, 1 << 20  # bytes asked for ahead; what is always left for the file to be closed
+PER_DATASET = 1 << 13  # bytes that a new dataset takes before it holds anything
 
 
 class TraceFile:
@@ -40,6 +46,7 @@ class TraceFile:
         self.path, self.lengths, self.committed = path, {}, {}
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._needed = self._room = 0  # bytes that the file takes at most; bytes that it has on the disk
         self._lock = claimed(path)
         try:
             there = path.exists()
@@ -48,7 +55,7 @@ class TraceFile:
                     f"path must name a new file; {path} is there: choose another, remove it, or go on with resume=True"
                 )
             if there:
-                self._take_up()
+                self._take_up(run)
             else:
                 self._create(run)
         except BaseException:
@@ -83,6 +90,7 @@ class TraceFile:
         if not new:
             return
         file = self._plain()
+        self._reserve(len(new) * PER_DATASET + sum(64 * size for size in nodes.values()))
         for name, (tail, dtype, attributes) in new.items():
             attributes = dict(attributes)
             compression, grows = attributes.pop("compression", None), attributes.pop("grows", False)
@@ -115,6 +123,9 @@ class TraceFile:
             whole = np.full((len(rows), *tail), np.nan, rows.dtype)
             whole[tuple(slice(size) for size in rows.shape)] = rows
             rows = whole
+        chunk = dataset.chunks
+        new = -(-(length + len(rows)) // chunk[0]) - -(-length // chunk[0])
+        self._reserve(new * math.prod(chunk) * dataset.dtype.itemsize * max(1, dataset_width(dataset)))
         dataset.id.set_extent((length + len(rows), *dataset.shape[1:]))
         dataset[length:] = rows
         self.lengths[name] = length + len(rows)
@@ -130,13 +141,15 @@ class TraceFile:
         self.committed = dict(self.lengths)
 
     def truncate(self, lengths: dict[str, int]) -> None:
-        """Go back to the lengths of an earlier commit; datasets not named become empty."""
-        self._plain()
-        for name in self.lengths:
-            self.lengths[name] = min(self.lengths[name], lengths.get(name, 0))
-            self.dataset(name).resize(self.lengths[name], axis=0)
-        self._swmr()
-        self.commit()
+        """Go back to the lengths of an earlier commit; datasets not named become empty.
+
+        The file is copied: HDF5 has been seen to break down over datasets that shrink.
+        """
+        kept = {name: min(length, lengths.get(name, 0)) for name, length in self.lengths.items()}
+        self.file.close()
+        self._file = None
+        shortened(self.path, kept)
+        self._open(kept)
 
     def sync(self) -> None:
         """Wait until the disk has what was committed: from then on it outlives a power cut."""
@@ -153,6 +166,7 @@ class TraceFile:
                 self._plain()
                 views.add(self.file)
             self._file.close()
+            give_back(self.path)
         finally:
             with suppress(Exception):
                 self._file.close()
@@ -169,9 +183,11 @@ class TraceFile:
     def abandon(self) -> None:
         """Let go of the file after an error in writing: what was committed stays readable."""
         file, self._file = self._file, None
+        self._datasets.clear()
         if file is not None:
             with suppress(Exception):
                 file.close()
+                give_back(self.path)
         self._release()
 
     @property
@@ -181,20 +197,32 @@ class TraceFile:
     def _create(self, run: dict[str, Any]) -> None:
         files.check_writable(self.path.parent)
         self._file = h5py.File(self.path, "w-", libver=layout.LIBVER, locking=False)
+        self._file.flush()
+        self._needed = self._room = self.path.stat().st_size
         layout.begin(self._file, run)
         kinds: dict[str, Any] = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
         kinds |= {f"{layout.MARKS}/{name}": ((), dtype, {}) for name, dtype in layout.MARKERS.items()}
         self.create(kinds, nodes={})
 
-    def _take_up(self) -> None:
+    def _take_up(self, run: dict[str, Any]) -> None:
         """Go on with a file: what lies behind its last commit goes, and what other readers look for until the end."""
         check_ours(self.path)
-        recovered(self.path)
+        with opened_for_reading(self.path) as file:
+            check_same(self.path, json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), run)
+            lengths = valid_lengths(file)
+            longer = any(len(file[name]) != length for name, length in lengths.items())
+        if longer or not in_order(self.path):
+            shortened(self.path, lengths)
+        self._open(lengths)
+
+    def _open(self, lengths: dict[str, int]) -> None:
+        """Open a file that holds these lengths and nothing behind them."""
+        self._datasets.clear()
         self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        self._needed = self._room = self.path.stat().st_size
         views.remove(self._file)
-        self.lengths = valid_lengths(self._file)
-        self.committed = dict(self.lengths)
-        self.truncate(dict(self.lengths))
+        self.lengths, self.committed = dict(lengths), dict(lengths)
+        self._swmr()
 
     def _plain(self) -> h5py.File:
         """Leave single-writer mode, in which nothing can be created."""
@@ -203,20 +231,62 @@ class TraceFile:
         if file.swmr_mode:
             file.close()
             self._file = None
+            give_back(self.path)
             self._file = file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+            self._needed = self._room = self.path.stat().st_size  # HDF5 gave back what it had not used
         return file
+
+    def _reserve(self, size: int) -> None:
+        """Make sure that the disk has room for ``size`` more bytes, before HDF5 finds out and breaks down over it."""
+        needed = self._needed + size + size // 32
+        if needed + MARGIN > self._room:
+            for grown in (needed + MARGIN + RESERVE, needed + MARGIN):
+                try:
+                    allocate(self.file, self._room, grown - self._room)
+                except OSError:
+                    if grown == needed + MARGIN:
+                        raise
+                    continue
+                self._room = grown
+                break
+        self._needed = needed
 
     def _swmr(self) -> None:
         """Write the names of all datasets, and go into single-writer mode."""
         file = self.file
         self._datasets.clear()
-        if layout.VALID in file:
-            del file[layout.VALID]
-        counted = [self.committed[name] for name in self._names]
-        valid = file.create_dataset(layout.VALID, data=np.array(counted, np.int64), track_times=False)
+        counted = np.array([self.committed[name] for name in self._names], np.int64)
+        if layout.VALID not in file:
+            file.create_dataset(layout.VALID, (0,), np.int64, maxshape=(None,), chunks=(512,), track_times=False)
+        valid = file[layout.VALID]
+        valid.resize((len(counted),))
+        valid[...] = counted
         valid.attrs["names"] = json.dumps(self._names)
         file.flush()
-        file.swmr_mode = True
+        if not file.swmr_mode:  # it still is where a reader in this process holds the file
+            file.swmr_mode = True
+
+
+def allocate(file: h5py.File, start: int, size: int) -> None:
+    """Have the disk set room aside behind what a file has."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(int(file.id.get_vfd_handle()), start, size)
+    elif shutil.disk_usage(Path(file.filename).parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def give_back(path: Path) -> None:
+    """Cut off the room that was set aside and not used, of a file that was closed in order."""
+    with path.open("rb") as file:
+        start = file.read(48)
+    end = int.from_bytes(start[28:36], "little")
+    if start[11] == 0 and 48 <= end < path.stat().st_size:
+        os.truncate(path, end)
+
+
+def dataset_width(dataset: h5py.Dataset) -> int:
+    """Return how many chunks stand side by side in a row, where rows have grown since the dataset was made."""
+    return math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True))
 
 
 def claimed(path: Path) -> int | None:
@@ -240,6 +310,16 @@ def claimed(path: Path) -> int | None:
 def lock_of(path: Path) -> Path:
     """Return the file whose lock stands for a path."""
     return path.with_name(f".{path.name}{files.LOCK}")
+
+
+def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse to go on with a file that was begun with other choices."""
+    for key in ("dt_ms", "selection"):
+        if there.get(key) != here[key]:
+            raise BadInput(
+                f"{key} must be as the file was begun, to go on with {path}; it is {there.get(key)} there and "
+                f"{here[key]} here: choose the same, or another path"
+            )
 
 
 def check_ours(path: Path) -> None:
