@@ -1,0 +1,1 @@
+"""Activity traces: recorded, read back, analysed, drawn."""
