@@ -107,7 +107,7 @@ def population_sparseness(rates: ArrayLike) -> float:
     Args:
         rates: Rates or counts [sample, neuron], none negative.
     """
-    return sparseness(torch.from_numpy(read_activity("rates", rates)))
+    return sparseness(torch.from_numpy(read_activity("rates", rates).copy()))
 
 
 def lifetime_sparseness(rates: ArrayLike) -> float:
@@ -118,4 +118,4 @@ def lifetime_sparseness(rates: ArrayLike) -> float:
     Args:
         rates: Rates or counts [sample, neuron], none negative.
     """
-    return sparseness(torch.from_numpy(np.ascontiguousarray(read_activity("rates", rates).T)))
+    return sparseness(torch.from_numpy(read_activity("rates", rates).T.copy()))

@@ -149,7 +149,7 @@ def leading_directions(rows: Float64[ndarray, "sample neuron"], share: float) ->
     held = np.cumsum(energies) / energies.sum()
     # all of the energy are all directions that have some, whatever the sum's last digit
     needed = int(np.searchsorted(held, share * (1 - 1e-12))) + 1 if share < 1 else np.count_nonzero(energies)
-    return np.ascontiguousarray(vectors[:needed])
+    return vectors[:needed].copy()
 
 
 def read_basis(name: str, rows: ArrayLike) -> Float64[ndarray, "direction neuron"]:
@@ -157,7 +157,7 @@ def read_basis(name: str, rows: ArrayLike) -> Float64[ndarray, "direction neuron
     values = read_numbers(name, rows, axes=("direction", "neuron"), empty=("direction",))
     if len(values) > values.shape[1]:
         raise BadInput(f"{name} must have at most as many directions as neurons; got shape {list(values.shape)}")
-    return orthonormal_rows(torch.from_numpy(np.ascontiguousarray(values)), drop=True).numpy()
+    return orthonormal_rows(torch.from_numpy(values.copy()), drop=True).numpy()
 
 
 def both_bases(first: ArrayLike, second: ArrayLike) -> tuple[ndarray, ndarray]:
