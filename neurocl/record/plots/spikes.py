@@ -139,7 +139,7 @@ def rate_histogram(rates_hz: ArrayLike, *, title: str, width_mm: float = COLUMN_
     counted = f"{len(rates):,} neurons" if len(rates) > 1 else "1 neuron"
     note = joined(counted, f"{silent:,} silent ({silent / len(rates):.0%})" if silent else "", median)
     figure, (axes,) = new_figure(width_mm, 60, title=title, note=note)
-    logarithmic = len(active) > 1 and active.max() > 10 * active.min()
+    logarithmic = len(active) > 1 and bool(active.max() > 10 * active.min())
     edges = bins_for(active, logarithmic=logarithmic)
     heights, _ = np.histogram(active, edges)
     axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color=COLOURS[0], edgecolor="white", linewidth=0.3)
