@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 MOST_POINTS = 800  # along a page's width; more are drawn as mean and range
 MOST_VOLTAGES = 8
 MOST_VOLTAGE_STEPS = 2000
-PHASES = {"training": "0.97", "evaluation": "0.84", "replay": "#F6D9A8"}  # shades, apart in grey print too
+# shade, and hatching, which keeps two of one brightness apart in grey print
+PHASES = {"training": ("0.97", ""), "evaluation": ("0.85", ""), "replay": ("#FBE6C4", "//////")}
 
 
 class Span(NamedTuple):
@@ -114,9 +115,11 @@ def draw_phases(axes: "Axes", phases: Sequence[Span]) -> None:
             raise BadInput(f"phases must be named {', '.join(PHASES)}; got {name!r}")
         stretches = [(span.start, span.stop - span.start) for span in phases if span.name == name]
         transform = axes.get_xaxis_transform()
-        axes.broken_barh(stretches, (0, 1), transform=transform, facecolor=PHASES[name], zorder=0, linewidth=0)
+        look = {"facecolor": PHASES[name][0], "hatch": PHASES[name][1], "edgecolor": "#DBA84E"}
+        axes.broken_barh(stretches, (0, 1), transform=transform, zorder=0, linewidth=0, **look)
     if names:
-        patches = [Patch(facecolor=PHASES[name], edgecolor="0.6", linewidth=0.4, label=name) for name in names]
+        looks = [(name, *PHASES[name]) for name in names]
+        patches = [Patch(facecolor=s, hatch=h, edgecolor="#DBA84E", linewidth=0.4, label=n) for n, s, h in looks]
         axes.figure.legend(
             handles=patches, loc="outside lower right", ncols=len(names), fontsize=NOTE_PT, frameon=False
         )
