@@ -91,7 +91,7 @@ def test_angles_are_those_of_scipy_and_turning_everything_changes_nothing(pair):
 
 
 def test_random_subspaces_overlap_by_their_share_of_the_space():
-    values = [analysis.subspace_overlap(*draw.normal(size=(2, 5, 50))) for _ in range(200)]
+    values = [analysis.subspace_overlap(*draw.normal(size=(2, 5, 50))) for _ in range(80)]
     assert np.mean(values) == pytest.approx(5 / 50, rel=0.1)
 
 
