@@ -15,7 +15,7 @@ import torch
 from matplotlib.figure import Figure
 
 from neurocl.plasticity import STDP, DriveGate, Saturation, saturating_step, stdp_drive
-from neurocl.run.files import make_folder, write_json, write_text
+from neurocl.primitives.files import make_folder, write_json, write_text
 from neurocl.run.plots import COLOURS
 
 SEEDS = range(1)  # nothing is drawn

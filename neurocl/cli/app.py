@@ -27,12 +27,13 @@ Device = Annotated[str, typer.Option(help="[b]auto[/b] takes the GPU where there
 Out = Annotated[
     str | None, typer.Option(help="Folder for the runs; without it [b]results/STREAM/SETTING[/b].", metavar="FOLDER")
 ]
-Record = Annotated[bool, typer.Option("--record", help="Keep activity traces (HDF5).")]
+Record = Annotated[bool, typer.Option("--record", help="Keep activity traces, in traces.h5 of the run's folder.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Change one number of the model's Config; [b]stream.NAME=VALUE[/b]: an option of the stream. Repeatable.",
+        help="Change one number of the model's Config; [b]stream.NAME=VALUE[/b]: an option of the stream; "
+        "[b]record.NAME=VALUE[/b]: what to record. Repeatable.",
         metavar="NAME=VALUE",
     ),
 ]

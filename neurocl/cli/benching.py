@@ -6,9 +6,9 @@ from typing import Any, Literal
 from rich.console import Console
 
 from neurocl.primitives.checks import BadInput, check_name
+from neurocl.primitives.files import write_json
 from neurocl.run.bench import CURVE, report, run_bench
 from neurocl.run.environment import hardware, versions
-from neurocl.run.files import write_json
 
 INPUTS: tuple[Literal["static", "raster"], ...] = ("static", "raster")
 MODES: tuple[Literal["train", "infer"], ...] = ("train", "infer")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from neurocl.primitives.files import read_json
 from neurocl.run.compare import COST, QUALITY, Column, Comparison
-from neurocl.run.files import read_json
 from neurocl.run.job import Job
 from neurocl.run.workers import JobsWatcher, Outcome
 

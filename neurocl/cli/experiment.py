@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from neurocl.cli.display import watching
+from neurocl.primitives.files import make_folder, read_json, write_json, write_text
 from neurocl.run.environment import hardware
-from neurocl.run.files import make_folder, read_json, write_json, write_text
 from neurocl.run.job import Job, safe
 from neurocl.run.workers import run_jobs
 

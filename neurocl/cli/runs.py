@@ -8,9 +8,9 @@ from rich.console import Console
 
 from neurocl.cli.display import name_of, print_comparison, watching
 from neurocl.primitives.checks import BadInput
+from neurocl.primitives.files import check_writable, remove_empty
 from neurocl.run.compare import collect, plan
 from neurocl.run.environment import resolve_device
-from neurocl.run.files import check_writable, remove_empty
 from neurocl.run.job import Job, base_folder, open_stream, prepare
 from neurocl.run.settings import split_settings
 from neurocl.run.workers import Outcome, run_jobs
@@ -30,11 +30,11 @@ def template(
     resume: bool,
 ) -> Job:
     """Return what all runs of a command have in common."""
-    if record:
-        raise BadInput("--record: this version has no recorder of activity traces yet; leave it out")
     if out is not None and not out.strip():
         raise BadInput("--out must name a folder; got an empty name: give . for the current folder, or leave it out")
-    _, options = split_settings(settings or ())
+    _, options, recorded = split_settings(settings or ())
+    if recorded and not record:
+        raise BadInput(f"--set record.{next(iter(recorded))} needs --record: add it, or leave the setting out")
     return Job(
         model="",
         stream=stream,
@@ -43,6 +43,7 @@ def template(
         device=resolve_device(device),
         out=out,
         resume=resume,
+        record=tuple(recorded.items()) if record else None,
     )
 
 
@@ -50,7 +51,7 @@ def run_models(
     models: Sequence[str], job: Job, *, seeds: str, settings: Sequence[str] | None, quiet: bool, workers: int | None
 ) -> int:
     """Run one model with every seed; print its row and where the results are."""
-    own, _ = split_settings(settings or ())
+    own, _, _ = split_settings(settings or ())
     jobs = [
         replace(job, model=model, settings=tuple(own.items()), seed=seed)
         for model in models
@@ -64,7 +65,7 @@ def compare_models(
     models: Sequence[str], job: Job, *, seeds: str, settings: Sequence[str] | None, quiet: bool, workers: int | None
 ) -> int:
     """Run a comparison; print and save its table."""
-    own, _ = split_settings(settings or ())
+    own, _, _ = split_settings(settings or ())
     jobs, left_out = plan(models, job, seeds=seeds_of(seeds), settings=own)
     folder = base_folder(jobs[0], open_stream(jobs[0]))
     return finish(jobs, left_out, folder=folder, quiet=quiet, workers=workers)

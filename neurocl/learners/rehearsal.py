@@ -12,6 +12,7 @@ from neurocl.learners.cross_entropy import cross_entropy
 from neurocl.learners.gradient_learner import Step, moments_of
 from neurocl.learners.optimisers import MakeOptimiser
 from neurocl.memory import RawReplay
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Batch, Task
@@ -79,8 +80,9 @@ class Rehearsal:
             for epoch in range(self.epochs):
                 for blocks in self.blocks(tasks, epoch):
                     optimiser.zero_grad(set_to_none=True)
-                    for places in blocks:
-                        self._send_back(places, tasks_begun=len(tasks), seen=task.seen_classes)
+                    for number, places in zip(tasks, blocks, strict=True):
+                        with annotated(phase="replay", labels=self.memory.labels[places], task=number, sample_ids=None):
+                            self._send_back(places, tasks_begun=len(tasks), seen=task.seen_classes)
                     optimiser.step()
             self.network.zero_grad(set_to_none=True)
 

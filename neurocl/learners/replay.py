@@ -9,6 +9,7 @@ from torch import Tensor
 from neurocl.learners.cross_entropy import cross_entropy
 from neurocl.learners.gradient_learner import Step, batch_loss
 from neurocl.memory import RawReplay
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import check_count, check_name
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Task
@@ -63,12 +64,16 @@ class Replay:
         inputs, labels = drawn.inputs.to(self.device), drawn.labels.to(self.device)
         share = 1.0 - 1.0 / step.tasks_begun if self.weighting == "by-task" else 1.0
         if drawn.task_ids is None:
-            return share * cross_entropy(step.network(inputs), labels, classes=step.seen)
+            with annotated(phase="replay", labels=labels, task=None, sample_ids=None):
+                scores = step.network(inputs)
+            return share * cross_entropy(scores, labels, classes=step.seen)
         loss = torch.zeros((), device=self.device)
         for task_id in drawn.task_ids.unique().tolist():
             rows = (drawn.task_ids == task_id).nonzero().squeeze(1).to(self.device)
             own = inputs.index_select(1 if self.memory.sequence else 0, rows)
-            loss = loss + cross_entropy(step.network(own, task_id), labels[rows]) * (len(rows) / len(labels))
+            with annotated(phase="replay", labels=labels[rows], task=task_id, sample_ids=None):
+                scores = step.network(own, task_id)
+            loss = loss + cross_entropy(scores, labels[rows]) * (len(rows) / len(labels))
         return share * loss
 
     def store(self, step: Step) -> None:

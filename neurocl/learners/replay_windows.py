@@ -9,6 +9,7 @@ from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import ActivationReplay, RawReplay
 from neurocl.networks import Network, evaluating
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Task
 
@@ -68,7 +69,8 @@ class ActivationWindow:
         drawn, network = self.memory.draw_balanced(n, draws), working.network
         device = next(network.parameters()).device
         activity = working.at_cut(drawn.activity.to(device), self.layer)
-        return network.forward_from(self.layer, activity), drawn.labels.to(device)
+        with annotated(phase="replay", labels=drawn.labels, task=None, sample_ids=None):
+            return network.forward_from(self.layer, activity), drawn.labels.to(device)
 
     def features_of(self, network: Network, label: int) -> Tensor:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
@@ -149,7 +151,9 @@ class RawWindow:
             counts.append(share)
         device = next(network.parameters()).device
         drawn = torch.cat(inputs, dim=1 if self.sequence else 0).to(device)
-        return network(drawn), torch.tensor(labels, device=device).repeat_interleave(torch.tensor(counts).to(device))
+        kinds = torch.tensor(labels).repeat_interleave(torch.tensor(counts))
+        with annotated(phase="replay", labels=kinds, task=None, sample_ids=None):
+            return network(drawn), kinds.to(device)
 
     def features_of(self, network: Network, label: int) -> Tensor:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""

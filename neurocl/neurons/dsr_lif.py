@@ -11,6 +11,7 @@ from neurocl.kernels.weighted_rates import rate_response, rate_weights, subtract
 from neurocl.neurons.firing import DEFAULT_SURROGATE, AnySurrogate, checked_surrogate
 from neurocl.neurons.leak import keep_of
 from neurocl.neurons.neuron import Neuron
+from neurocl.neurons.observation import tell
 from neurocl.primitives.checks import check_name, check_number
 from neurocl.primitives.surrogates import Surrogate
 
@@ -182,6 +183,8 @@ class DSRLIF(Neuron):
             threshold=self.threshold if isinstance(self.threshold, Tensor) else None,
             per_threshold=self.dt_ms / self.tau_membrane_ms,
         )
+        kind = "sequence" if time_steps is None else "constant"
+        tell(self, kind, current, None, True, spikes, scale=scale)
         return RateResponse(spikes=spikes, rate=rate, credit=outgoing)
 
     def _run(self, current: Tensor, v: Tensor, time_steps: int | None, scale: float) -> tuple[Tensor, Tensor]:

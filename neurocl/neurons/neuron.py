@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurocl.kernels.reference import run_steps
 from neurocl.neurons.hidden import CellView, HiddenView
+from neurocl.neurons.observation import tell
 from neurocl.primitives.checks import BadInput, check_count
 
 
@@ -51,18 +52,27 @@ class Neuron(nn.Module):
         check_current(current, axes="[T, B, neuron, ...]", least=3)
         if current.shape[0] == 0:
             raise BadInput(f"current must have at least one time step; got shape {list(current.shape)}")
-        return self.advance_all(current, self._state_for(current.detach()[0], state), None)
+        before = self._state_for(current.detach()[0], state)
+        output, after = self.advance_all(current, before, None)
+        tell(self, "sequence", current, before, state is None, output)
+        return output, after
 
     def step(self, current: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Run one step: ``current`` is ``[B, ...]``; the rest as in :meth:`forward`."""
         check_current(current, axes="[B, neuron, ...]", least=2)
-        return self.advance(current, self._state_for(current, state))
+        before = self._state_for(current, state)
+        output, after = self.advance(current, before)
+        tell(self, "step", current, before, state is None, output)
+        return output, after
 
     def constant(self, current: Tensor, time_steps: int, state: Any = None) -> tuple[Tensor, Any]:
         """Run ``time_steps`` steps with the same ``current`` ``[B, ...]`` at each, without repeating it in memory."""
         check_current(current, axes="[B, neuron, ...]", least=2)
         check_count("time_steps", time_steps)
-        return self.advance_all(current, self._state_for(current, state), time_steps)
+        before = self._state_for(current, state)
+        output, after = self.advance_all(current, before, time_steps)
+        tell(self, "constant", current, before, state is None, output)
+        return output, after
 
     def initial_state(self, current: Tensor) -> Any:
         """Return the state at rest for one step's ``current`` ``[B, ...]``."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurocl.primitives import whole_files
+from neurocl.primitives import files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ MANY_TASKS = 12  # more than this, and numbers in cells and names of lines no lo
 
 def save_png(figure: "Figure", path: Path, *, dpi: int) -> None:
     """Write a figure as PNG, with ``dpi`` dots per inch, in one step."""
-    whole_files.write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=dpi))
+    files.write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=dpi))
 
 
 def fitting_size(text: str, inches: float) -> float:

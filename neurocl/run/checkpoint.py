@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import files
 
 FORMAT = 1  # raised when the layout below changes
 KEYS = ("task", "identity", "tensors", "history", "learner")

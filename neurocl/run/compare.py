@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import CODINGS
-from neurocl.run import files
 from neurocl.run.job import Job, prepare
 from neurocl.run.results import read_run
 from neurocl.run.shelf import known_models, load_model, split_coding

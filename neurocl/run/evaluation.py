@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from neurocl.learners.learner import Diverged, Learner
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.seeding import generator
 from neurocl.streams.samples import HeldOut, Samples
 from neurocl.streams.stream import Stream
@@ -103,8 +104,11 @@ def evaluate(
         allowed[row, list(tests.classes(task))] = True
     confusion = torch.zeros(len(of_row) * classes * classes, dtype=torch.int64)
     right = torch.zeros(len(of_row), dtype=torch.int64)
+    numbers = torch.tensor(of_row)
     for samples, row in mixed(tests, of_row, seed=seed):
-        scores = scores_of(learner, samples, device)[:, :classes]
+        known = {"labels": samples.labels, "sample_ids": samples.sample_ids, "task": numbers[row]}
+        with annotated(phase="evaluation", **known):
+            scores = scores_of(learner, samples, device)[:, :classes]
         place = (row * classes + samples.labels) * classes + scores.argmax(dim=1)
         confusion += torch.bincount(place, minlength=len(confusion))
         hit = within_task(scores, allowed[row]) == samples.labels

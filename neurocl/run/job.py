@@ -8,12 +8,14 @@ from pathlib import Path
 
 from neurocl import streams
 from neurocl.learners.learner import Diverged, Learner
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, environment, files
+from neurocl.run import checkpoint, environment
 from neurocl.run.allocation import within_memory
-from neurocl.run.loop import History, Watcher, check_abilities, run
+from neurocl.run.loop import History, Nobody, Watcher, check_abilities, run
 from neurocl.run.peak import reset_peak
-from neurocl.run.results import RunFolder, plain_config, results_of
+from neurocl.run.recording import RunRecorder, selection_from
+from neurocl.run.results import TRACES, RunFolder, plain_config, results_of
 from neurocl.run.shelf import load_model, refuse
 from neurocl.streams.stream import Stream
 
@@ -33,6 +35,8 @@ class Job:
         device: Where the learner computes.
         out: Folder under which the runs on this stream lie; ``None`` stands for ``results/STREAM/SETTING``.
         resume: Whether to go on from what is there.
+        record: What to record of the activity, as texts (see :func:`neurocl.run.recording.selection_from`); ``None``
+            records nothing.
     """
 
     model: str
@@ -45,6 +49,7 @@ class Job:
     device: str = "cpu"
     out: str | None = None
     resume: bool = False
+    record: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +93,8 @@ def prepare(job: Job) -> Prepared:
     if not isinstance(learner, Learner):
         refuse(model.path, f"its build must return a learner (neurocl.learners.Learner); got {type(learner).__name__}")
     check_abilities(learner.abilities, stream)
+    if job.record is not None:
+        selection_from(dict(job.record))
     description = {
         "model": model.name,
         "coding": config.coding,
@@ -166,13 +173,49 @@ def learnt(prepared: Prepared, watcher: Watcher | None) -> History:
     job, folder, learner = prepared.job, prepared.folder, prepared.learner
     reset_peak(job.device)
     history = resumed(folder, learner) if job.resume else History()
+    recorder = recording(prepared, history, watcher)
 
     def save(task: int, history: History) -> None:
+        if recorder is not None:  # before the checkpoint: what it lacks can be recorded again, what it has cannot
+            recorder.saved(task, history.accuracy[-1])
         checkpoint.save(
             folder.checkpoints, task, identity=folder.identity, learner=learner.state_dict(), history=asdict(history)
         )
 
-    return run(learner, prepared.stream, seed=job.seed, device=job.device, history=history, save=save, watcher=watcher)
+    finished = False
+    try:
+        history = run(
+            learner,
+            prepared.stream,
+            seed=job.seed,
+            device=job.device,
+            history=history,
+            save=save,
+            watcher=recorder or watcher,
+        )
+        finished = True
+    finally:
+        if recorder is not None:
+            recorder.close(finished=finished)
+    if recorder is None and folder.replaces:
+        files.remove(folder.path / TRACES)  # of the run that this one replaces
+    return history
+
+
+def recording(prepared: Prepared, history: History, watcher: Watcher | None) -> RunRecorder | None:
+    """Return what records the run, if it is to be recorded."""
+    job, folder = prepared.job, prepared.folder
+    if job.record is None:
+        return None
+    return RunRecorder(
+        folder.path,
+        prepared.learner,
+        selection_from(dict(job.record)),
+        folder.description,
+        watcher or Nobody(),
+        after=len(history.accuracy) - 1 if history.accuracy else None,
+        replaces=folder.replaces,
+    )
 
 
 def reopened(job: Job) -> Prepared:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 
 from neurocl.learners.learner import Abilities, Diverged, Learner, Schedule
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Batch, Task
 from neurocl.run.evaluation import Evaluation, TestSets, evaluate, mixed, scores_of
@@ -29,6 +30,9 @@ class Watcher(Protocol):
 
     def batch_done(self, losses: dict[str, float]) -> None:
         """A batch was learnt."""
+
+    def task_learnt(self, task: int) -> None:
+        """``task`` was learnt, and is about to be evaluated."""
 
     def task_ends(self, task: int, accuracy: list[float | None]) -> None:
         """``task`` was learnt; ``accuracy`` by task, ``None`` where not measured."""
@@ -50,6 +54,9 @@ class Nobody:
         """Say nothing."""
 
     def batch_done(self, losses: dict[str, float]) -> None:
+        """Say nothing."""
+
+    def task_learnt(self, task: int) -> None:
         """Say nothing."""
 
     def task_ends(self, task: int, accuracy: list[float | None]) -> None:
@@ -127,20 +134,24 @@ def run(
         if task.index < len(history.accuracy):
             continue  # learnt before the run was interrupted
         watcher.task_begins(task.index, len(stream), learner.schedule.batches_in(task))
-        with measured(history, "train_seconds", device):
+        with measured(history, "train_seconds", device), annotated(phase="consolidation", stage=task.index):
             learner.begin_task(task)
         if task.index == 0:
             history.untrained = untrained_accuracy(learner, tests, seed=seed, device=device)
         with measured(history, "train_seconds", device):
             for batch in scheduled(task, learner.schedule):
-                losses = learner.observe(on(batch, device))
+                known = {"labels": batch.labels, "sample_ids": batch.sample_ids, "task": task.index}
+                with annotated(phase="training", stage=task.index, **known):
+                    losses = learner.observe(on(batch, device))
                 history.samples += len(batch)
                 check_losses(losses, task)
                 watcher.batch_done(losses)
-            learner.end_task(task)
+            with annotated(phase="consolidation", stage=task.index):
+                learner.end_task(task)
+        watcher.task_learnt(task.index)
         if isinstance(learner, Diagnosed):
             history.diagnostics.append(learner.diagnostics())
-        with measured(history, "evaluate_seconds", device):
+        with measured(history, "evaluate_seconds", device), annotated(stage=task.index):
             history.add(evaluate(learner, tests, range(task.index + 1), seed=seed, device=device), len(stream))
             if stream.setting == "domain-incremental" and task.index + 1 < len(stream):
                 ahead = evaluate(learner, tests, [task.index + 1], seed=seed, device=device)

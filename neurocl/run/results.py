@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, files, metrics, plasticity_plots, plots
+from neurocl.run import checkpoint, metrics, plasticity_plots, plots
 from neurocl.run.loop import History
 
 IDENTITY = ("model", "model_digest", "coding", "config", "stream", "setting", "stream_digest", "seed", "device")
@@ -23,6 +24,7 @@ CONFIG_KEYS = (*IDENTITY, "overrides", "stream_options", "hardware", "loss_mask"
 RESULTS_KEYS = ("model", "coding", "stream", "setting", "seed", "tasks", "accuracy", "average_accuracy", "cost")
 TIMES = ("train_seconds", "evaluate_seconds", "train_samples_per_second", "peak_bytes")  # in cost; differ between runs
 TABLES = ("accuracy.csv", "confusion.csv")
+TRACES, NEW_TRACES = "traces.h5", "new-traces.h5"  # the second while a finished run's still stand
 NO_TRANSFER = {
     "class-incremental": "unseen classes are masked, so the accuracy on a task before its turn says nothing",
     "task-incremental": "an unseen task has no output of its own before its turn",
@@ -138,7 +140,9 @@ class RunFolder:
 
     def discard(self) -> None:
         """Leave no trace of a run that would only come to the same end again; a finished one loses its checkpoints."""
-        names = () if self.finished.exists() else ("config.json", *TABLES, *plots.OF_A_RUN, plasticity_plots.NAME)
+        names = [NEW_TRACES]
+        if not self.finished.exists():
+            names += ["config.json", TRACES, *TABLES, *plots.OF_A_RUN, plasticity_plots.NAME]
         for path in [*self.checkpoints.glob("task-*"), *(self.path / name for name in names)]:
             files.remove(path)
         files.remove_empty([self.checkpoints])

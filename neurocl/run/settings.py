@@ -9,27 +9,31 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from neurocl.primitives.checks import BadInput, check_name
 
 STREAM = "stream."  # a setting that begins so goes to the stream, not to the model
+RECORD = "record."  # and one that begins so to the recorder
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def split_settings(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the settings of the model and those of the stream, still as text.
+def split_settings(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Return the settings of the model, of the stream and of the recorder, still as text.
 
     Raises:
         BadInput: If one is not ``name=value``, or a name comes twice.
     """
-    model: dict[str, str] = {}
-    stream: dict[str, str] = {}
+    places: dict[str, dict[str, str]] = {"": {}, STREAM: {}, RECORD: {}}
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip()
-        if not equals or not name or name == STREAM:
-            raise BadInput(f"--set takes name=value, or stream.name=value for the stream; got {text!r}")
-        place, key = (stream, name.removeprefix(STREAM)) if name.startswith(STREAM) else (model, name)
-        if key in place:
+        if not equals or not name or name in places:
+            raise BadInput(
+                "--set takes name=value, stream.name=value for the stream, or record.name=value for the recorder; "
+                f"got {text!r}"
+            )
+        start = next((start for start in (STREAM, RECORD) if name.startswith(start)), "")
+        key = name.removeprefix(start)
+        if key in places[start]:
             raise BadInput(f"--set {name} is given twice; give it once")
-        place[key] = value.strip()
-    return model, stream
+        places[start][key] = value.strip()
+    return places[""], places[STREAM], places[RECORD]
 
 
 def typed_settings(config: type, texts: Mapping[str, str], *, owner: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from neurocl.cli.entry import exit_code
-from neurocl.run import files, plots
+from neurocl.primitives import files
+from neurocl.run import plots
 from neurocl.run.job import Job, open_stream
 from neurocl.run.shelf import known_models
 

@@ -9,8 +9,8 @@ from neurocl.learners import GradientLearner, Schedule, Updates, make_optimiser
 from neurocl.networks import MLP
 from neurocl.plasticity import CLASSP
 from neurocl.primitives.checks import BadInput
+from neurocl.primitives.files import read_json
 from neurocl.run import plasticity_plots, plots
-from neurocl.run.files import read_json
 from neurocl.run.job import Job, execute
 from neurocl.run.loop import run
 

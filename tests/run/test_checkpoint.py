@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurocl.primitives.checks import BadInput
+from neurocl.primitives.files import TEMPORARY
 from neurocl.run import checkpoint
-from neurocl.run.files import TEMPORARY
 
 DTYPES = [
     torch.float32,

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from neurocl.learners import Diverged
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import checkpoint, files, plots
+from neurocl.run import checkpoint, plots
 from neurocl.run.job import execute, prepare
 from neurocl.run.results import read_run
 from neurocl.run.shelf import load_model
@@ -84,6 +85,9 @@ def test_an_edited_model_file_replaces_its_run_and_may_be_gone_on_with(mine, mon
     class Nobody:
         def task_begins(self, task, tasks, batches):
             begun.append(task)
+
+        def task_learnt(self, task):
+            pass
 
         def batch_done(self, losses):
             pass

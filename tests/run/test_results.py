@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.run import files
 from neurocl.run.job import execute, prepare, run_name
 
 KEYS = {"model", "coding", "stream", "setting", "seed", "tasks", "accuracy", "average_accuracy", "forgetting", "cost"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurocl.primitives.files import TEMPORARY
 from neurocl.run import checkpoint
-from neurocl.run.files import TEMPORARY
 from neurocl.run.job import execute, prepare
 from neurocl.run.results import TIMES
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neurocl.cli.experiment import Claim, save_table, tabulate
-from neurocl.run.files import read_json
+from neurocl.primitives.files import read_json
 from neurocl.run.shelf import load_model
 from neurocl.streams import known
 

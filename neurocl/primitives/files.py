@@ -3,22 +3,19 @@
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from neurocl.primitives.checks import BadInput
-from neurocl.primitives.whole_files import TEMPORARY as TEMPORARY
-from neurocl.primitives.whole_files import remove as remove
-from neurocl.primitives.whole_files import unwritable as unwritable
-from neurocl.primitives.whole_files import write as write
 
 try:
     import fcntl
 except ImportError:  # a system without these locks: two runs in one folder are then not told apart
     fcntl = None
 
+TEMPORARY = ".part-"  # name of a file on its way to its place: .part-<process>-<final name>
 LOCK = ".lock"  # in a folder that a process has for itself
 
 
@@ -63,6 +60,28 @@ def remove_empty(folders: list[Path]) -> None:
             continue
         except OSError:
             return
+
+
+def write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let ``fill`` write a temporary file beside ``path``, then put it in place in one step.
+
+    A reader, and a run killed at any moment, sees the old file or the new one, never half of it.
+
+    Raises:
+        BadInput: If the folder cannot be written to or the disk is full; nothing is left behind.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        fill(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())  # on the disk before the name points to it
+        temporary.replace(path)
+    except OSError as error:
+        remove(temporary)
+        raise unwritable(path, error) from error
+    except BaseException:
+        remove(temporary)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -182,4 +201,20 @@ def holds_files(folder: Path) -> bool:
     """Whether a folder holds anything but locks and files on their way to their place."""
     return folder.is_dir() and any(
         path.name != LOCK and not path.name.startswith(TEMPORARY) for path in folder.iterdir()
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there and can be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def unwritable(path: Path, error: OSError) -> BadInput:
+    """Say on one line why ``path`` cannot be written, and the way out."""
+    reason = error.strerror or str(error)
+    return BadInput(
+        f"cannot write {path}: {reason}; choose another place with --out, or make room and permission there"
     )

@@ -1,0 +1,63 @@
+"""Watching neurons at work: what went in and what came out of every run, for whoever asks.
+
+Watchers stand beside the neurons, not in them: copies, pickles and state dicts of a network know nothing of them.
+Neurons inside a compiled graph or a ``torch.func`` transform are not seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+
+from neurocl.kernels.transforms import inside_compiler, inside_transform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of neurons.
+
+    Attributes:
+        neuron: Whose run it was.
+        kind: ``"sequence"`` of currents ``[T, B, ...]``, a ``"constant"`` current ``[B, ...]`` over ``time_steps``, or
+            one ``"step"`` ``[B, ...]``.
+        current: The input current.
+        scale: Factor between ``current`` and the current that is meant.
+        before: The state before the first step; ``None`` for the state at rest.
+        fresh: Whether that was the state at rest, because the caller gave none.
+        output: Output, with a time axis but for a ``"step"``.
+    """
+
+    neuron: nn.Module
+    kind: Literal["sequence", "constant", "step"]
+    current: Tensor
+    before: Any
+    fresh: bool
+    output: Tensor
+    scale: float = 1.0
+
+
+_WATCHERS: WeakKeyDictionary[nn.Module, list[Callable[[Run], object]]] = WeakKeyDictionary()
+
+
+def watch(neuron: nn.Module, watcher: Callable[[Run], object]) -> Callable[[], None]:
+    """Call ``watcher(run)`` after every run of ``neuron``; return what ends it."""
+    _WATCHERS.setdefault(neuron, []).append(watcher)
+
+    def stop() -> None:
+        watchers = _WATCHERS.get(neuron, [])
+        if watcher in watchers:
+            watchers.remove(watcher)
+        if not watchers:
+            _WATCHERS.pop(neuron, None)
+
+    return stop
+
+
+def tell(neuron: nn.Module, kind: Any, current: Tensor, before: Any, fresh: bool, output: Tensor, **more: Any) -> None:
+    """Tell the watchers of ``neuron`` of a run, if there are any."""
+    if inside_compiler() or not _WATCHERS or inside_transform():
+        return
+    for watcher in list(_WATCHERS.get(neuron, ())):
+        watcher(Run(neuron=neuron, kind=kind, current=current, before=before, fresh=fresh, output=output, **more))

@@ -1,0 +1,250 @@
+"""From single calls to passes: so many samples, so many steps, seen in every population on the way.
+
+A pass ends where the block or the call around it ends; where somebody says that other samples come now; and where a
+population that was seen starts from rest again, or with another number of samples or steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurocl.primitives.annotation import PHASES, Annotation, annotation
+from neurocl.record.selection import OUTPUTS, Selection
+from neurocl.record.taps import Sight, chosen
+
+Fetch = Callable[[], NDArray[Any]]
+UNKNOWN = -1  # label, task or number of a sample that nobody named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One variable of one population in a pass.
+
+    Attributes:
+        fetch: Gives ``[B, T, bytes]`` of packed bits, or ``[B, T, n]`` of numbers; waits for the device if it must.
+        neurons: Neurons recorded.
+        units: Shape of the whole population.
+        ids: Which of its neurons; ``None`` means all.
+        packed: Whether values are bits.
+        nbytes: Size of what waits.
+    """
+
+    fetch: Fetch
+    neurons: int
+    units: tuple[int, ...]
+    ids: tuple[int, ...] | None
+    packed: bool
+    nbytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """A pass, ready to be written.
+
+    Attributes:
+        time_steps: Steps of every sample.
+        columns: What is known of the samples, ``[B]`` each.
+        pieces: By population and variable.
+    """
+
+    time_steps: int
+    columns: dict[str, NDArray[Any]]
+    pieces: dict[tuple[str, str], Piece]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what waits."""
+        return sum(piece.nbytes for piece in self.pieces.values())
+
+
+@dataclass(kw_only=True)
+class Open:
+    """A pass under way: for every channel the parts seen so far."""
+
+    annotation: Annotation
+    number: int
+    batch: int | None = None
+    kept: Tensor | None = None
+    steps: dict[str, int] = field(default_factory=dict)
+    parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
+    units: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class Passes:
+    """Puts sights together, and hands whole passes on.
+
+    Args:
+        selection: What is recorded.
+        emit: Called with every :class:`Passage`.
+    """
+
+    def __init__(self, selection: Selection, emit: Callable[[Passage], object]) -> None:
+        self.selection, self.emit = selection, emit
+        self.depth = 0  # blocks and calls that hold the pass open
+        self.counts = dict.fromkeys((*PHASES, None), 0)
+        self.now: Open | None = None
+
+    def enter(self) -> None:
+        """Begin a block that is one pass."""
+        if self.depth == 0:
+            self.close()
+        self.depth += 1
+
+    def leave(self) -> None:
+        """End the block."""
+        self.depth -= 1
+        if self.depth == 0:
+            self.close()
+
+    def see(self, population: str, sight: Sight) -> None:
+        """Take a call of a population."""
+        known = annotation()
+        if known.phase is not None and known.phase not in self.selection.phases:
+            return
+        batch = sight.output.shape[1 if sight.timed else 0]
+        if self.now is not None and self._other(population, sight, batch, known):
+            self.close()
+        if self.now is None:
+            self.now = self._opened(known)
+        now = self.now
+        if now.number < 0:  # one of those that are left out
+            now.batch, now.steps[population] = batch, now.steps.get(population, 0) + 1
+            return
+        if now.batch is None:
+            now.batch, now.kept = batch, self._kept(known, batch)
+        self._take(now, population, sight)
+
+    def close(self) -> None:
+        """Hand on the pass under way, if there is one."""
+        now, self.now = self.now, None
+        if now is None or now.number < 0 or not now.parts or (now.kept is not None and not len(now.kept)):
+            return
+        lengths = {channel: sum(len(part) for part in parts) for channel, parts in now.parts.items()}
+        steps = max(lengths.values())
+        pieces = {}
+        for (population, variable), parts in now.parts.items():
+            whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+            bits = whole.dtype == torch.uint8
+            size = int(np.prod(now.units[population]))
+            ids = self.selection.ids(population, variable, size)
+            pieces[population, variable] = Piece(
+                fetch=fetching(whole.transpose(0, 1)),
+                neurons=size if ids is None else len(ids),
+                units=now.units[population],
+                ids=None if ids is None else tuple(ids.tolist()),
+                packed=bits,
+                nbytes=whole.numel() * whole.element_size(),
+            )
+        self.emit(Passage(time_steps=steps, columns=columns_of(now), pieces=pieces))
+
+    def _other(self, population: str, sight: Sight, batch: int, known: Annotation) -> bool:
+        """Whether a call belongs to another pass than the one under way."""
+        now = self.now
+        assert now is not None  # noqa: S101  # the caller asked
+        if known is not now.annotation or (now.batch is not None and batch != now.batch):
+            return True
+        if population not in now.steps:
+            return False
+        if sight.fresh is None:
+            return sight.timed or self.depth == 0
+        return sight.fresh
+
+    def _opened(self, known: Annotation) -> Open:
+        number = self.counts[known.phase]
+        self.counts[known.phase] += 1
+        left_out = known.phase in ("training", "replay") and number % self.selection.every
+        return Open(annotation=known, number=-1 if left_out else number)
+
+    def _kept(self, known: Annotation, batch: int) -> Tensor | None:
+        """Return the places of the samples to be kept; ``None`` means all."""
+        ids = known.sample_ids
+        if known.phase != "evaluation" or self.selection.every_sample == 1 or ids is None or len(ids) != batch:
+            return None
+        return (ids.cpu() % self.selection.every_sample == 0).nonzero().squeeze(1)
+
+    def _take(self, now: Open, population: str, sight: Sight) -> None:
+        """Keep what is wanted of a call."""
+        output, wanted = sight.sequence, self.selection.variables
+        units = tuple(output.shape[2:]) or (1,)
+        now.units.setdefault(population, units)
+        now.steps[population] = now.steps.get(population, 0) + len(output)
+        name = "spikes" if sight.spiking else "rate" if sight.ours else "output"
+        size = int(np.prod(units))
+        if name in wanted:
+            values = self._rows(chosen(output, 2, self.selection.ids(population, name, size)), now)
+            part = packed(values) if sight.spiking else values.float().clone()
+            now.parts.setdefault((population, name), []).append(part)
+        others = [variable for variable in wanted if variable not in (*OUTPUTS, "lateral")]
+        if not others:
+            return
+        own = {variable: self.selection.ids(population, variable, size) for variable in others}
+        ids = [each for each in own.values() if each is not None]
+        union = torch.cat(ids).unique() if len(ids) == len(own) else None
+        found = sight.others(union)
+        for variable in others:
+            if variable in found:
+                values, those = found[variable], own[variable]
+                if those is not None:
+                    places = those if union is None else torch.searchsorted(union, those)
+                    values = values.index_select(2, places.to(values.device))
+                now.parts.setdefault((population, variable), []).append(self._rows(values, now).float().clone())
+
+    def _rows(self, values: Tensor, now: Open) -> Tensor:
+        """Return ``[T, B, n]`` with the samples that are kept."""
+        return values if now.kept is None else values.index_select(1, now.kept.to(values.device))
+
+
+def packed(values: Tensor) -> Tensor:
+    """Return ``[T, B, ceil(N / 8)]`` bytes, one bit a neuron, the first in the highest place, of ``[T, B, N]``."""
+    bits = values.to(torch.bool)  # ten times as fast as a comparison
+    if bits.device.type == "cpu":
+        return torch.from_numpy(np.packbits(bits.numpy(), axis=-1))
+    size = bits.shape[-1]
+    padded = torch.nn.functional.pad(bits, (0, -size % 8)).unflatten(-1, (-1, 8))
+    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
+    return (padded * places).sum(-1, dtype=torch.uint8)
+
+
+def fetching(values: Tensor) -> Fetch:
+    """Begin to copy ``values`` to the host, and return what waits for it."""
+    if values.device.type == "cpu":
+        array = np.ascontiguousarray(values.numpy())
+        return lambda: array
+    if values.device.type != "cuda":
+        return lambda: np.ascontiguousarray(values.cpu().numpy())
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    pinned.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait() -> NDArray[Any]:
+        copied.synchronize()
+        return pinned.numpy()
+
+    return wait
+
+
+def columns_of(now: Open) -> dict[str, NDArray[Any]]:
+    """Return what is known of the samples of a pass."""
+    known, batch = now.annotation, now.batch or 0
+
+    def column(value: Any) -> NDArray[np.int64]:
+        if isinstance(value, Tensor) and value.ndim == 1 and len(value) == batch:
+            found = value.detach().cpu().numpy().astype(np.int64)
+        else:
+            found = np.full(batch, UNKNOWN if value is None or isinstance(value, Tensor) else int(value), np.int64)
+        return found if now.kept is None else found[now.kept.numpy()]
+
+    return {
+        "label": column(known.labels),
+        "task": column(known.task),
+        "stage": column(known.stage),
+        "phase": column(UNKNOWN if known.phase is None else PHASES.index(known.phase)),
+        "sample_id": column(known.sample_ids),
+        "passage": column(now.number),
+    }

@@ -1,0 +1,333 @@
+"""The recorder: activity, weights and markers of any network, streamed to one HDF5 file while it runs."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from neurocl.primitives.annotation import PHASES, annotated
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
+from neurocl.record import layout
+from neurocl.record.blocks import Blocks
+from neurocl.record.passes import Passage, Passes
+from neurocl.record.selection import Selection
+from neurocl.record.taps import populations_of, tap
+from neurocl.record.trace_file import TraceFile
+from neurocl.record.writer import Writer
+
+
+class Recorder:
+    """Streams what a network does to an HDF5 file, in the background, in bounded memory.
+
+    ::
+
+        with Recorder("traces.h5", network) as recorder:
+            for x, y in batches:
+                with recorder.samples(labels=y):   # needed where a loop outside the network goes through time
+                    ...
+
+    Works on neurons of neurocl, snnTorch, Norse and SpikingJelly inside any module, and on any other module that
+    ``populations`` names. What is one pass of so many samples over so many steps: the block :meth:`samples`, or one
+    call of the network.
+
+    Args:
+        path: The file; ``with`` closes it. A killed process loses what came after the last block; open the file with
+            :func:`neurocl.record.open`, also while it is being written.
+        network: Whose neurons are recorded; more by :meth:`attach`.
+        dt_ms: Length of a step.
+        resume: Go on with the file that is there, with the same selection.
+        block_bytes: What is written and committed at a time.
+        block_seconds: Time after which a smaller block is.
+        metadata: Plain JSON values to keep in the file.
+        selection: What to record, see :class:`Selection`, whose arguments may stand here one by one.
+
+    Raises:
+        BadInput: If the file cannot be written, is there already, is in use or is somebody else's; later from any
+            method if writing failed in the background: on a full disk what was committed before stays readable.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        network: nn.Module | None = None,
+        *,
+        dt_ms: float = 1.0,
+        resume: bool = False,
+        block_bytes: int = 1 << 22,
+        block_seconds: float = 1.0,
+        metadata: Mapping[str, Any] | None = None,
+        selection: Selection | None = None,
+        **choices: Any,
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.dt_ms = check_number("dt_ms", dt_ms, above=0)
+        check_count("block_bytes", block_bytes)
+        check_number("block_seconds", block_seconds, above=0)
+        self.selection = chosen_selection(selection, choices)
+        self._stops: list[Callable[[], object]] = []
+        self._networks: list[nn.Module] = []
+        self._process = os.getpid()
+        self._passes = Passes(self.selection, self._emit)
+        self._trained = 0
+        self._closed = False
+        run = {"dt_ms": self.dt_ms, "selection": self.selection.described(), "metadata": dict(metadata or {})}
+        run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
+        self._file = TraceFile(self.path, run, resume=resume)
+        try:
+            if resume:
+                check_same(self._file, run)
+            blocks = Blocks(self._file, self.selection, self.dt_ms)
+            self._writer = Writer(blocks, block_bytes=block_bytes, block_seconds=float(block_seconds))
+            if network is not None:
+                self.attach(network)
+        except BaseException:
+            self._detach()
+            self._file.abandon()
+            raise
+
+    def attach(self, network: nn.Module) -> None:
+        """Record a network's neurons too.
+
+        Raises:
+            BadInput: If it has none of the populations asked for; the known ones are named.
+        """
+        self._check_open()
+        if not isinstance(network, nn.Module):
+            raise BadInput(f"network must be a torch module; got {type(network).__name__}")
+        found = populations_of(network)
+        modules = dict(network.named_modules())
+        wanted = {name: module for name, module in found.items() if self.selection.wants(name)}
+        wanted |= {name: modules[name] for name in self.selection.named if name in modules and name not in found}
+        unknown = [name for name in self.selection.named if name not in wanted]
+        if unknown:
+            check_name("population", unknown[0], [*found, *modules])
+        if not wanted:
+            known = f"it has {', '.join(found)}" if found else "it has no neurons that are known"
+            raise BadInput(
+                f"populations must name some of the network's; {known}: name modules as named_modules() does"
+            )
+        for name, module in wanted.items():
+            self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
+        self._stops += [
+            network.register_forward_pre_hook(self._enter).remove,
+            network.register_forward_hook(self._leave, always_call=True).remove,
+        ]
+        self._networks.append(network)
+
+    @contextmanager
+    def samples(self, labels: Tensor | None = None, sample_ids: Tensor | None = None, **known: Any) -> Iterator[None]:
+        """Record what the block does as one pass of a batch of samples, however many calls that takes.
+
+        Args:
+            labels: ``[B]``.
+            sample_ids: ``[B]``, each sample's own number.
+            known: ``phase``, ``task``, ``stage``, as in :class:`~neurocl.primitives.annotation.Annotation`.
+
+        Raises:
+            BadInput: If recording failed.
+        """
+        self._check_open()
+        if known.get("phase") is not None:
+            check_name("phase", known["phase"], PHASES)
+        with annotated(labels=labels, sample_ids=sample_ids, **known):
+            self._passes.enter()
+            try:
+                yield
+            finally:
+                self._passes.leave()
+
+    def mark(self, kind: str = "note", *, task: int = -1, value: float = float("nan"), text: str = "") -> None:
+        """Write down that something happened now.
+
+        Args:
+            kind: ``"task-begins"``, ``"task-ends"``, ``"accuracy"``, ``"weights"``, ``"checkpoint"`` or ``"note"``.
+            task: Of which task.
+            value: A number, as of an accuracy.
+            text: Up to 64 bytes.
+        """
+        check_name("kind of marker", kind, layout.MARKER_KINDS)
+        self._passes.close()
+        blocks = self._writer.blocks
+        self._put(lambda: blocks.mark(kind, task=int(task), value=float(value), text=text))
+
+    def snapshot(self, *, task: int = -1) -> None:
+        """Write the weights of the networks now, where the selection has weights."""
+        values = {
+            name: parameter.detach().float().cpu().numpy().copy()
+            for network in self._networks
+            for name, parameter in network.named_parameters()
+            if self.selection.wants_weights(name)
+        }
+        if values:
+            self._passes.close()
+            blocks = self._writer.blocks
+            size = sum(value.nbytes for value in values.values())
+            self._put(lambda: blocks.snapshot(values, task=int(task)), size=size)
+
+    def trained(self, *, task: int = -1) -> None:
+        """Say that a training step was made: weights follow where ``every_weights`` asks for them."""
+        self._trained += 1
+        if self.selection.every_weights and self._trained % self.selection.every_weights == 0:
+            self.snapshot(task=task)
+
+    def checkpoint(self, number: int) -> None:
+        """Write everything to the disk, under a number that :meth:`rewind` goes back to."""
+        self.mark("checkpoint", task=number)
+        self.flush()
+        self._file.sync()
+
+    def rewind(self, number: int | None) -> None:
+        """Forget what was recorded behind a checkpoint: what follows is recorded anew. ``None`` forgets everything.
+
+        Raises:
+            BadInput: If there is no such checkpoint in the file.
+        """
+        self.flush()
+        lengths = lengths_at(self._file, number)
+        self._file.truncate(lengths)
+        self._writer.blocks = Blocks(self._file, self.selection, self.dt_ms)
+
+    def flush(self) -> None:
+        """Wait until everything recorded so far is in the file."""
+        self._check_open()
+        self._passes.close()
+        self._writer.wait()
+
+    def close(self) -> None:
+        """End recording; the file is then an ordinary one, with the views of other readers. Twice is as good as once.
+
+        Raises:
+            BadInput: If writing failed; what was committed before stays readable.
+        """
+        if self._closed or os.getpid() != self._process:
+            return
+        self._closed = True
+        with contextlib.suppress(BadInput):  # the writer's error, which comes below
+            self._passes.close()
+        self._detach()
+        self._writer.end()
+        try:
+            self._writer.check()
+            self._file.close()
+        except BaseException:
+            self._file.abandon()
+            raise
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        try:
+            self.close()
+        except BadInput:
+            if error is None:  # otherwise the first one counts
+                raise
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Recorder":
+        return self  # a copied network is not recorded; hooks in it must not carry a second writer
+
+    def _seeing(self, name: str) -> Callable[[Any], None]:
+        def tell(sight: Any) -> None:
+            if not self._closed and os.getpid() == self._process:  # not in a process that inherited the network
+                self._passes.see(name, sight)
+
+        return tell
+
+    def _enter(self, *_: Any) -> None:
+        if not self._closed and os.getpid() == self._process:
+            self._passes.enter()
+
+    def _leave(self, *_: Any) -> None:
+        if not self._closed and os.getpid() == self._process:
+            self._passes.leave()
+
+    def _emit(self, passage: Passage) -> None:
+        self._put(lambda: self._writer.blocks.add(passage), size=passage.nbytes)
+
+    def _put(self, work: Callable[[], object], *, size: int = 0) -> None:
+        self._writer.put(work, size=size)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BadInput(f"the recorder of {self.path} is closed: make a new one with resume=True to go on")
+
+    def detach(self) -> None:
+        """Record none of the networks attached so far any longer; the file stays open."""
+        self._passes.close()
+        self._detach()
+
+    def _detach(self) -> None:
+        for stop in self._stops:
+            stop()
+        self._stops, self._networks = [], []
+
+
+def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
+    """Return the selection, or make one from its arguments."""
+    if selection is not None:
+        if choices:
+            raise BadInput(f"give selection or {', '.join(choices)}, not both")
+        return selection
+    names = [name for name, part in Selection.__dataclass_fields__.items() if part.init]
+    for name in choices:
+        check_name("argument of Recorder", name, names)
+    return Selection(**choices)
+
+
+def check_same(file: TraceFile, run: dict[str, Any]) -> None:
+    """Refuse to go on with a file that was begun with other choices."""
+    there = json.loads(file.file[f"{layout.ROOT}/run"].attrs["json"])
+    for key in ("dt_ms", "selection"):
+        if there.get(key) != run[key]:
+            raise BadInput(
+                f"{key} must be as the file was begun, to go on with {file.path}; it is {there.get(key)} there and "
+                f"{run[key]} here: choose the same, or another path"
+            )
+
+
+def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:
+    """Return the lengths that every dataset had at a checkpoint."""
+    if number is None:
+        return {}
+    marks = {name: file.file[f"{layout.MARKS}/{name}"][...] for name in layout.MARKERS}
+    rows = [
+        row
+        for row, (kind, task) in enumerate(zip(marks["kind"], marks["task"], strict=True))
+        if kind == b"checkpoint" and task == number
+    ]
+    if not rows:
+        raise BadInput(f"{file.path} has no checkpoint {number}: it was recorded by another run")
+    row, lengths = rows[-1], {}
+    sample, step = int(marks["sample"][row]), int(marks["step"][row])
+    for name in file.lengths:
+        if name.startswith(f"{layout.SAMPLES}/"):
+            lengths[name] = sample
+        elif name.startswith(f"{layout.MARKS}/"):
+            lengths[name] = row + 1
+        elif name.startswith(f"{layout.INDEX}/"):
+            index = file.file[name][...]
+            weights = name.startswith(f"{layout.INDEX}/weights/")
+            count = int((index[:, 1] <= step).sum() if weights else (index[:, 0] < sample).sum())
+            lengths[name] = count
+            owner = name.removeprefix(f"{layout.INDEX}/")
+            rows_there = index[count, 1] if count < len(index) else None
+            lengths |= owned(file, owner, count if weights else rows_there)
+    return lengths
+
+
+def owned(file: TraceFile, owner: str, rows: Any) -> dict[str, int]:
+    """Return the lengths of the datasets that an index speaks of; ``None`` for the rows leaves them whole."""
+    population, _, variable = owner.rpartition("/")
+    if owner.startswith("weights/"):
+        names = [f"{layout.WEIGHTS}/{owner.removeprefix('weights/')}"]
+    else:
+        node = f"{layout.SPIKES}/{population}"
+        names = [f"{layout.TRACES}/{owner}", f"{node}/timestamps", f"{node}/node_ids", f"{node}/sample_ids"]
+        names = names[:1] if variable != "spikes" else [f"{layout.RASTER}/{population}", *names[1:]]
+    return {name: file.lengths[name] if rows is None else int(rows) for name in names if file.has(name)}

@@ -1,0 +1,210 @@
+"""Taps: what one call of a neuron shows, whichever library the neuron is from.
+
+A tap watches one module and hands a :class:`Sight` of every call to whoever it was given. Known are our neurons, those
+of snnTorch, Norse and SpikingJelly, by the classes they derive from and without importing any of these libraries, and
+any other module by name, whose output is taken as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurocl.neurons import Neuron
+from neurocl.neurons.observation import Run, watch
+from neurocl.primitives.checks import BadInput
+
+STATE_NAMES = {"v": "voltage", "mem": "voltage", "i": "synaptic_current", "syn": "synaptic_current", "u": "recovery"}
+STATE_NAMES |= {"b": "adaptation"}  # Norse's adaptive threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """One call of one population.
+
+    Attributes:
+        output: ``[T, B, *unit]``, or ``[B, *unit]`` of one step.
+        timed: Whether there is a time axis.
+        spiking: Whether the output is spikes, 0 or 1.
+        ours: Whether the population is one of our neurons.
+        fresh: Whether the neurons started from rest; ``None`` where that cannot be told.
+        others: ``others(ids)`` gives the other variables, ``[T, B, n]`` of the neurons ``ids``, by name.
+    """
+
+    output: Tensor
+    timed: bool
+    spiking: bool
+    ours: bool
+    fresh: bool | None
+    others: Callable[[Tensor | None], dict[str, Tensor]]
+
+    @property
+    def sequence(self) -> Tensor:
+        """The output with a time axis."""
+        return self.output if self.timed else self.output.unsqueeze(0)
+
+
+Tell = Callable[[Sight], None]
+
+
+def populations_of(network: nn.Module) -> dict[str, nn.Module]:
+    """Return the modules of a network that hold neurons, by name; a trailing ``.neuron`` is left out."""
+    found: dict[str, nn.Module] = {}
+    inside: set[int] = set()
+    for name, module in network.named_modules():
+        if id(module) in inside or kind_of(module) is None:
+            continue
+        found[name.removesuffix(".neuron") or "network"] = module
+        inside.update(id(part) for part in module.modules())
+    return found
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """Return which library's neuron a module is, or ``None``."""
+    if isinstance(module, Neuron):
+        return "neurocl"
+    for kind in type(module).__mro__:
+        path = f"{kind.__module__}.{kind.__qualname__}"
+        if path.startswith("snntorch._neurons") and kind.__name__ == "SpikingNeuron":
+            return "snntorch"
+        if path.startswith("norse.torch.module.snn."):
+            return "norse-step" if kind.__name__.endswith("Cell") else "norse"
+        if path.startswith("spikingjelly.") and kind.__name__ == "BaseNode":
+            return "spikingjelly"
+    return None
+
+
+def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
+    """Watch ``module``; return what ends it.
+
+    Args:
+        module: Neurons, or any module whose output is a tensor.
+        tell: Called with a :class:`Sight` of every call.
+        states: Whether membranes and the like are wanted; SpikingJelly then keeps them over time.
+    """
+    kind = kind_of(module)
+    if kind == "neurocl":
+        return watch(module, lambda run: tell(sight_of(run)))
+    if kind == "spikingjelly" and states and hasattr(module, "store_v_seq"):
+        module.store_v_seq = True  # type: ignore[assignment]
+
+    def hook(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        tell(foreign_sight(called, kind, args, output))
+
+    return module.register_forward_hook(hook).remove
+
+
+def sight_of(run: Run) -> Sight:
+    """Return what a run of our neurons shows."""
+    return Sight(
+        output=run.output.detach(),
+        timed=run.kind != "step",
+        spiking=bool(run.neuron.spiking),
+        ours=True,
+        # units without a state begin anew at every call, or never
+        fresh=run.fresh if run.before is not None or run.kind != "step" else None,
+        others=lambda ids: variables_of(run, ids),
+    )
+
+
+@torch.no_grad()
+def variables_of(run: Run, ids: Tensor | None) -> dict[str, Tensor]:
+    r"""Return current, state and trace of the neurons ``ids`` at every step, ``[T, B, n]`` each.
+
+    Whole-sequence kernels keep no states: the neurons run again, step by step, those asked for alone where all
+    neurons of the layer have the same constants. The trace of output s is :math:`a_t = keep\,a_{t-1} + s_t`.
+    """
+    neuron: Any = run.neuron
+    current = run.current.detach() * run.scale if run.scale != 1 else run.current.detach()
+    if run.kind == "constant":
+        current = current.expand(len(run.output), *current.shape)
+    elif run.kind == "step":
+        current = current.unsqueeze(0)
+    alike = all(part.numel() == 1 for part in [*neuron.parameters(), *neuron.buffers()])
+    before = neuron.initial_state(current[0]) if run.before is None else run.before
+    if alike:
+        current, before = chosen(current, 2, ids), each(lambda part: chosen(part, 1, ids), before)
+    recorded: dict[str, list[Tensor]] = {}
+    state = before
+    if state is not None:
+        for now in current.unbind(0):
+            _, state = neuron.advance(now, state)
+            for name, value in named(state).items():
+                recorded.setdefault(name, []).append(value)
+    found = {name: torch.stack(values) for name, values in recorded.items()}
+    found["current"] = current
+    if not alike:
+        found = {name: chosen(value, 2, ids) for name, value in found.items()}
+    keep = getattr(neuron, "keep", None)
+    if keep is not None and run.kind != "step" and (not isinstance(keep, Tensor) or keep.numel() == 1):
+        found["trace"] = trace_of(chosen(run.output.detach(), 2, ids), float(keep))
+    return found
+
+
+def trace_of(output: Tensor, keep: float) -> Tensor:
+    """Return the eligibility trace of outputs ``[T, ...]``."""
+    trace = output.clone()
+    for step in range(1, len(trace)):
+        trace[step].add_(trace[step - 1], alpha=keep)
+    return trace
+
+
+def named(state: Any) -> dict[str, Tensor]:
+    """Return the variables of a neuron's state by the field's standard names."""
+    if isinstance(state, Tensor):
+        return {"voltage": state}
+    fields = getattr(state, "_fields", None) or tuple(vars(state))
+    return {STATE_NAMES.get(field, field): getattr(state, field) for field in fields}
+
+
+def each(change: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """Apply ``change`` to every tensor of a state."""
+    if state is None or isinstance(state, Tensor):
+        return None if state is None else change(state)
+    return type(state)(*(change(part) for part in state))
+
+
+def chosen(values: Tensor, axis: int, ids: Tensor | None) -> Tensor:
+    """Return ``values`` with the axes of units taken as one from ``axis`` on, and of these the neurons ``ids``."""
+    flat = values.flatten(axis)
+    return flat if ids is None else flat.index_select(axis, ids.to(flat.device))
+
+
+def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], output: Any) -> Sight:
+    """Return what a call of another library's module shows."""
+    parts = output if isinstance(output, tuple | list) else (output,)
+    result = parts[0] if parts and isinstance(parts[0], Tensor) else None
+    if result is None or result.ndim < 1:
+        raise BadInput(
+            f"populations must be modules whose output is a tensor [batch, ...]; {type(module).__name__} gives "
+            f"{type(output).__name__}: name others"
+        )
+    timed = kind == "norse" or (kind == "spikingjelly" and getattr(module, "step_mode", "s") == "m")
+    states = {} if kind is None else foreign_states(module, kind, parts, timed)
+    given = args[0].detach() if args and isinstance(args[0], Tensor) and kind is not None else None
+
+    def others(ids: Tensor | None) -> dict[str, Tensor]:
+        found = dict(states) if given is None or given.shape != result.shape else {"current": given, **states}
+        return {
+            name: chosen(value if timed else value.unsqueeze(0), 2, ids)
+            for name, value in found.items()
+            if value.shape == result.shape
+        }
+
+    spiking = kind is not None and bool(((result == 0) | (result == 1)).all())
+    return Sight(output=result.detach(), timed=timed, spiking=spiking, ours=False, fresh=None, others=others)
+
+
+def foreign_states(module: Any, kind: str, parts: Any, timed: bool) -> dict[str, Tensor]:
+    """Return the states that a call of another library's neuron shows, by standard names."""
+    if kind == "spikingjelly":
+        values = {"voltage": getattr(module, "v_seq", None) if timed else getattr(module, "v", None)}
+    elif kind == "snntorch":
+        names = ("syn", "mem") if len(parts) == 3 else ("mem",)
+        values = dict(zip(names, parts[1:], strict=False)) or {k: getattr(module, k, None) for k in ("mem", "syn")}
+        values = {STATE_NAMES[name]: value for name, value in values.items()}
+    else:  # Norse gives the state after the last step
+        values = named(parts[1]) if len(parts) > 1 and not timed and parts[1] is not None else {}
+    return {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}

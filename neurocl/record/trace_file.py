@@ -1,0 +1,249 @@
+"""The file itself: growing datasets, committed block by block, that stay readable whatever happens to the writer.
+
+HDF5's single-writer mode keeps the file consistent on the disk at all times, at a price: while it is on nothing new can
+be created. Datasets are therefore created in lots, with the mode off for a moment. What counts is written last, the
+lengths up to which everything is whole: a process killed at any moment loses what came after its last commit.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from neurocl.primitives import files
+from neurocl.primitives.checks import BadInput
+from neurocl.record import layout, views
+from neurocl.record.recovery import opened_for_reading, recovered, valid_lengths
+
+
+class TraceFile:
+    """A trace file open for writing, by this process alone.
+
+    Args:
+        path: Where it lies.
+        run: What made the file; plain JSON values.
+        resume: Go on with the file that is there, if there is one; without it none may be there.
+
+    Attributes:
+        lengths: By dataset, rows that are whole and those appended since.
+
+    Raises:
+        BadInput: If the file cannot be written, is in use, or is no trace file.
+    """
+
+    def __init__(self, path: Path, run: dict[str, Any], *, resume: bool = False) -> None:
+        self.path, self.lengths, self.committed = path, {}, {}
+        self._file: h5py.File | None = None
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._lock = claimed(path)
+        try:
+            there = path.exists()
+            if there and not resume:
+                raise BadInput(
+                    f"path must name a new file; {path} is there: choose another, remove it, or go on with resume=True"
+                )
+            if there:
+                self._take_up()
+            else:
+                self._create(run)
+        except BaseException:
+            self._release()
+            raise
+
+    @property
+    def file(self) -> h5py.File:
+        """The HDF5 file."""
+        if self._file is None:
+            raise BadInput(f"{self.path} is closed: what comes now is not recorded; make a new Recorder, resume=True")
+        return self._file
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """Return a dataset; asking HDF5 for it takes as long as writing to it."""
+        if name not in self._datasets:
+            self._datasets[name] = self.file[name]
+        return self._datasets[name]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a dataset of that name."""
+        return name in self.lengths
+
+    def create(self, wanted: dict[str, tuple[tuple[int, ...], Any, dict[str, Any]]], *, nodes: dict[str, int]) -> None:
+        """Create growing datasets: by name the shape of a row, the dtype, and attributes.
+
+        Args:
+            wanted: A key ``"compression"`` among the attributes is the dataset's; ``"grows"`` lets rows grow too.
+            nodes: Sizes of populations that get SONATA's table.
+        """
+        new = {name: kind for name, kind in wanted.items() if not self.has(name)}
+        if not new:
+            return
+        file = self._plain()
+        for name, (tail, dtype, attributes) in new.items():
+            attributes = dict(attributes)
+            compression, grows = attributes.pop("compression", None), attributes.pop("grows", False)
+            dataset = file.create_dataset(
+                name,
+                shape=(0, *tail),
+                maxshape=(None, *((None,) * len(tail) if grows else tail)),
+                dtype=dtype,
+                chunks=layout.chunk_of(name, tail, dtype),
+                fillvalue=np.nan if np.dtype(dtype).kind == "f" else None,
+                compression=compression,
+                shuffle=compression is not None,
+                track_times=False,
+            )
+            dataset.attrs.update(attributes)
+            self.lengths[name] = self.committed[name] = 0
+            if name.startswith(f"{layout.SPIKES}/") and name.endswith("/timestamps"):
+                kind = h5py.enum_dtype(layout.SORTING, basetype="u1")
+                dataset.parent.attrs.create("sorting", layout.SORTING["by_time"], dtype=kind)
+        for population, size in nodes.items():
+            layout.describe_nodes(file, population, size)
+        self._swmr()
+
+    def append(self, name: str, rows: NDArray[Any]) -> None:
+        """Write rows behind those that are there; they count from the next commit on."""
+        dataset, length = self.dataset(name), self.lengths[name]
+        if rows.shape[1:] != dataset.shape[1:]:  # a dataset whose rows grow, such as a head's weights
+            tail = tuple(max(pair) for pair in zip(rows.shape[1:], dataset.shape[1:], strict=True))
+            dataset.resize((dataset.shape[0], *tail))
+            whole = np.full((len(rows), *tail), np.nan, rows.dtype)
+            whole[tuple(slice(size) for size in rows.shape)] = rows
+            rows = whole
+        dataset.id.set_extent((length + len(rows), *dataset.shape[1:]))
+        dataset[length:] = rows
+        self.lengths[name] = length + len(rows)
+
+    def commit(self) -> None:
+        """Make everything appended so far count, whatever happens from now on."""
+        grown = [name for name, length in self.lengths.items() if length != self.committed[name]]
+        for name in grown:
+            self.dataset(name).flush()
+        valid = self.dataset(layout.VALID)
+        valid[...] = [self.lengths[name] for name in self._names]
+        valid.flush()
+        self.committed = dict(self.lengths)
+
+    def truncate(self, lengths: dict[str, int]) -> None:
+        """Go back to the lengths of an earlier commit; datasets not named become empty."""
+        self._plain()
+        for name in self.lengths:
+            self.lengths[name] = min(self.lengths[name], lengths.get(name, 0))
+            self.dataset(name).resize(self.lengths[name], axis=0)
+        self._swmr()
+        self.commit()
+
+    def sync(self) -> None:
+        """Wait until the disk has what was committed: from then on it outlives a power cut."""
+        os.fsync(int(self.file.id.get_vfd_handle()))
+
+    def close(self, *, finish: bool = True) -> None:
+        """Close the file, with the views that other readers look for; twice is as good as once."""
+        if self._file is None:
+            return
+        self._datasets.clear()
+        try:
+            if finish:
+                self.commit()
+                self._plain()
+                views.add(self.file)
+            self._file.close()
+        finally:
+            with suppress(Exception):
+                self._file.close()
+            self._file = None
+            self._release()
+
+    def _release(self) -> None:
+        """Let other writers have the path."""
+        if self._lock is not None:
+            files.remove(lock_of(self.path))  # before it is let go: whoever opened it meanwhile sees that it is gone
+            os.close(self._lock)
+            self._lock = None
+
+    def abandon(self) -> None:
+        """Let go of the file after an error in writing: what was committed stays readable."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(Exception):
+                file.close()
+        self._release()
+
+    @property
+    def _names(self) -> list[str]:
+        return [*self.lengths]
+
+    def _create(self, run: dict[str, Any]) -> None:
+        files.check_writable(self.path.parent)
+        self._file = h5py.File(self.path, "w-", libver=layout.LIBVER, locking=False)
+        layout.begin(self._file, run)
+        kinds: dict[str, Any] = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
+        kinds |= {f"{layout.MARKS}/{name}": ((), dtype, {}) for name, dtype in layout.MARKERS.items()}
+        self.create(kinds, nodes={})
+
+    def _take_up(self) -> None:
+        """Go on with a file: what lies behind its last commit goes, and what other readers look for until the end."""
+        check_ours(self.path)
+        recovered(self.path)
+        self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        views.remove(self._file)
+        self.lengths = valid_lengths(self._file)
+        self.committed = dict(self.lengths)
+        self.truncate(dict(self.lengths))
+
+    def _plain(self) -> h5py.File:
+        """Leave single-writer mode, in which nothing can be created."""
+        file = self.file
+        self._datasets.clear()
+        if file.swmr_mode:
+            file.close()
+            self._file = None
+            self._file = file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        return file
+
+    def _swmr(self) -> None:
+        """Write the names of all datasets, and go into single-writer mode."""
+        file = self.file
+        self._datasets.clear()
+        if layout.VALID in file:
+            del file[layout.VALID]
+        counted = [self.committed[name] for name in self._names]
+        valid = file.create_dataset(layout.VALID, data=np.array(counted, np.int64), track_times=False)
+        valid.attrs["names"] = json.dumps(self._names)
+        file.flush()
+        file.swmr_mode = True
+
+
+def claimed(path: Path) -> int | None:
+    """Lock a path for this process.
+
+    Raises:
+        BadInput: If another writer has it.
+    """
+    if not path.parent.is_dir():
+        raise BadInput(f"path must lie in a folder that exists; {path.parent} does not: make it first")
+    if path.is_dir():
+        raise BadInput(f"path must name a file; {path} is a folder: name a file in it, such as {path / 'traces.h5'}")
+    try:
+        return files.locked(lock_of(path))
+    except BlockingIOError as error:
+        raise BadInput(
+            f"{path} is being written by another recorder: close that first, or choose another path"
+        ) from error
+
+
+def lock_of(path: Path) -> Path:
+    """Return the file whose lock stands for a path."""
+    return path.with_name(f".{path.name}{files.LOCK}")
+
+
+def check_ours(path: Path) -> None:
+    """Refuse a file that no recorder wrote, untouched."""
+    with opened_for_reading(path) as file:
+        if not layout.is_ours(file):
+            raise BadInput(f"{path} is no trace file of neurocl (it has no /neurocl): choose another path")
