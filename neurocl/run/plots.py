@@ -11,19 +11,18 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from neurocl.primitives import files
+from neurocl.primitives.figures import COLOURS as COLOURS
+from neurocl.primitives.figures import MANY_TASKS as MANY_TASKS
+from neurocl.primitives.figures import MARKERS, fitting_size, save_png
+from neurocl.primitives.figures import task_ticks as task_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito 2008, Color universal design; their yellow is left out, being too pale for lines on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BARS = {"spiking": "#0072B2", "rate": "#E69F00"}  # far apart in brightness too
 NAMES = {"spiking": "spiking", "rate": "rate-coded"}
 DPI = 160
-MANY_TASKS = 12  # more than this, and numbers in cells and names of lines no longer fit
 
 OF_A_RUN = ("accuracy_matrix.png", "accuracy_curves.png")
 Groups = Mapping[tuple[str, str], Sequence[dict[str, Any]]]  # results of all seeds by (model, coding)
@@ -47,7 +46,7 @@ def save_comparison(folder: Path, groups: Groups, *, title: str) -> None:
 
 def save(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG in one step."""
-    files.write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
+    save_png(figure, path, dpi=DPI)
 
 
 def new_figure(
@@ -74,11 +73,6 @@ def new_figure(
         axes.spines[["top", "right"]].set_visible(False)
     row[0].set_title(title, fontsize=min(9.0, fitting_size(title, width - 0.8)), loc="left")
     return figure, list(row)
-
-
-def fitting_size(text: str, inches: float) -> float:
-    """Font size in points at which a line of text takes about this room; a letter is about half as wide as high."""
-    return 72 * inches / (0.55 * max(1, len(text)))
 
 
 def in_percent(accuracy: Sequence[Sequence[float | None]]) -> np.ndarray:
@@ -232,10 +226,3 @@ def band(axes: "Axes", after: np.ndarray, curves: np.ndarray, colour: Any) -> No
 def spread_of(values: np.ndarray) -> np.ndarray:
     """Sample standard deviation over seeds (first axis); 0 for a single seed."""
     return np.asarray(values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:]))
-
-
-def task_ticks(tasks: int) -> tuple[np.ndarray, list[str]]:
-    """Numbers of the tasks to show on an axis: all where they are few, otherwise the first and round ones."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, tasks) if tasks <= MANY_TASKS * s)
-    shown = sorted({1, *range(step, tasks + 1, step)})
-    return np.array(shown), [str(task) for task in shown]
