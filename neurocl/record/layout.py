@@ -33,16 +33,16 @@ SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 COLUMNS = {
     "start_step": np.int64,
     "time_steps": np.int32,
-    "label": np.int64,
-    "task": np.int64,
-    "stage": np.int64,
+    "label": np.int32,
+    "task": np.int32,
+    "stage": np.int32,
     "phase": np.int8,
     "sample_id": np.int64,
-    "passage": np.int64,
+    "passage": np.int32,
 }
 MARKERS = {"step": np.int64, "sample": np.int64, "kind": "S16", "task": np.int64, "value": np.float64, "text": "S64"}
 MARKER_KINDS = ("task-begins", "task-ends", "accuracy", "weights", "checkpoint", "note")
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
 SAMPLES, INDEX, RASTER, TRACES = f"{ROOT}/samples", f"{ROOT}/index", f"{ROOT}/raster", f"{ROOT}/traces"
 WEIGHTS, MARKS, VALID, SPIKES = f"{ROOT}/weights", f"{ROOT}/markers", f"{ROOT}/n_valid", "spikes"
 UNITS = {"voltage": "threshold", "trace": "spikes"}  # rest 0, threshold 1
@@ -52,7 +52,7 @@ def chunk_of(name: str, tail: tuple[int, ...], dtype: Any) -> tuple[int, ...]:
     """Return a chunk of whole rows: a commit writes all of the last one, so that columns have small ones."""
     row = max(1, int(np.prod(tail)) * np.dtype(dtype).itemsize)
     small = name.startswith((SAMPLES, MARKS, INDEX))
-    return (max(1, min(8192, (CHUNK_BYTES // 32 if small else CHUNK_BYTES) // row)), *(max(1, size) for size in tail))
+    return (max(1, min(8192, (CHUNK_BYTES // 16 if small else CHUNK_BYTES) // row)), *(max(1, size) for size in tail))
 
 
 def begin(file: h5py.File, run: dict[str, Any]) -> None:

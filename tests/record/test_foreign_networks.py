@@ -29,15 +29,16 @@ def test_a_snntorch_loop(path):
     linear, first, second = nn.Linear(8, 5), snn.Leaky(beta=0.9), snn.Synaptic(alpha=0.8, beta=0.9)
     network = nn.ModuleDict({"linear": linear, "first": first, "second": second})
     spikes, membranes, currents = [], [], []
-    with record.Recorder(path, network, variables=("spikes", "voltage", "synaptic_current", "current")) as recorder:
-        with recorder.samples(labels=torch.arange(BATCH)):
-            mem1, (syn, mem2) = first.init_leaky(), second.init_synaptic()
-            for x in drive():
-                one, mem1 = first(linear(x), mem1)
-                two, syn, mem2 = second(one, syn, mem2)
-                spikes.append(two.detach())
-                membranes.append(mem1.detach())
-                currents.append(syn.detach())
+    wanted = ("spikes", "voltage", "synaptic_current", "current")
+    recorder = record.Recorder(path, network, variables=wanted)
+    with recorder, recorder.samples(labels=torch.arange(BATCH)):
+        mem1, (syn, mem2) = first.init_leaky(), second.init_synaptic()
+        for x in drive():
+            one, mem1 = first(linear(x), mem1)
+            two, syn, mem2 = second(one, syn, mem2)
+            spikes.append(two.detach())
+            membranes.append(mem1.detach())
+            currents.append(syn.detach())
     with record.open(path) as traces:
         assert traces.populations == ["first", "second"]
         assert torch.equal(traces["second"].torch("spikes").float(), seen(spikes))

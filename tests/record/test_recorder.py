@@ -88,9 +88,9 @@ def test_states_are_those_of_a_step_by_step_simulation(neuron, kernel, path):
     cell = neuron(kernel=kernel)
     current = torch.rand(7, 3, 6, generator=torch.Generator().manual_seed(1)) * (20 if neuron is Izhikevich else 2)
     wanted = ("spikes", "voltage", "current", "adaptation", "synaptic_current", "recovery")
-    with record.Recorder(path, cell, variables=wanted, neurons=[1, 4], populations=["network"]) as recorder:
-        with recorder.samples():
-            cell(current)
+    choice = {"variables": wanted, "neurons": [1, 4], "populations": ["network"]}
+    with record.Recorder(path, cell, **choice) as recorder, recorder.samples():
+        cell(current)
     state, voltages = None, []
     for now in current:
         _, state = cell.step(now, state)
@@ -267,14 +267,16 @@ def test_one_step_one_sample_one_neuron(path):
 
 def test_a_population_whose_size_changes_is_left_out_with_a_warning_and_the_rest_goes_on(path):
     network = nn.ModuleDict({"a": LIF(), "b": LIF()})
-    with (
-        pytest.warns(RuntimeWarning, match="a has 6 neurons now and had 4"),
-        record.Recorder(path, network) as recorder,
-    ):
-        for size in (4, 4, 6, 4):
-            with recorder.samples():
-                network["a"](torch.ones(3, 2, size))
-                network["b"](torch.ones(3, 2, 5))
+
+    def play():
+        with record.Recorder(path, network) as recorder:
+            for size in (4, 4, 6, 4):
+                with recorder.samples():
+                    network["a"](torch.ones(3, 2, size))
+                    network["b"](torch.ones(3, 2, 5))
+
+    with pytest.warns(RuntimeWarning, match="a has 6 neurons now and had 4"):
+        play()
     with record.open(path) as traces:
         assert len(traces["a"].recorded("spikes")) == 4
         assert len(traces["b"].recorded("spikes")) == 8
@@ -340,9 +342,11 @@ def test_bad_choices_are_one_clear_error_and_leave_no_lock(options, message, pat
 
 def test_neurons_that_are_not_there_are_named_when_the_network_runs(path):
     network = mlp()
-    with pytest.raises(BadInput, match="neurons must lie between 0 and 9 in layers.1"):
-        with record.Recorder(path, network, neurons=[3, 15], variables=("voltage",)):
-            network(inputs())
+    with (
+        pytest.raises(BadInput, match=r"neurons must lie between 0 and 9 in layers\.1"),
+        record.Recorder(path, network, neurons=[3, 15], variables=("voltage",)),
+    ):
+        network(inputs())
     network(inputs())  # the network is as it was
 
 

@@ -244,7 +244,7 @@ def test_a_damaged_file_is_an_error_and_not_a_crash(path):
     whole = path.read_bytes()
     for size in (0, 100, 3000, len(whole) - 100):
         path.write_bytes(whole[:size])
-        with pytest.raises(BadInput, match="cannot be read as HDF5|is no trace file|damaged"):
+        with pytest.raises(BadInput, match=r"cannot be read as HDF5|is no trace file|damaged"):
             check(path, list(range(5)))
 
 
