@@ -1,4 +1,4 @@
-"""``neurocl show``: a run, a folder of runs, or a model, in a page."""
+"""``neurocl show``: a run, a folder of runs, a trace file, or a model, in a page."""
 
 import ast
 from pathlib import Path
@@ -18,9 +18,9 @@ def print_shown(text: str) -> None:
     if path.is_dir():
         print_folder(path)
     elif path.suffix in {".h5", ".hdf5"}:
-        from neurocl.primitives.checks import BadInput
+        from neurocl.cli.traces import print_traces
 
-        raise BadInput(f"{path}: this version does not read activity traces yet")
+        print_traces(path)
     else:
         print_model(find(split_coding(text)[0], known_models()))
 

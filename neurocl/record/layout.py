@@ -50,6 +50,8 @@ UNITS = {"voltage": "threshold", "trace": "spikes"}  # rest 0, threshold 1
 
 def chunk_of(name: str, tail: tuple[int, ...], dtype: Any) -> tuple[int, ...]:
     """Return a chunk of whole rows: a commit writes all of the last one, so that columns have small ones."""
+    if name.startswith(WEIGHTS):  # a snapshot each; rows of a head come with its classes
+        return (1, *(max(8, size) if axis == 0 else max(1, size) for axis, size in enumerate(tail)))
     row = max(1, int(np.prod(tail)) * np.dtype(dtype).itemsize)
     small = name.startswith((SAMPLES, MARKS, INDEX))
     return (max(1, min(8192, (CHUNK_BYTES // 16 if small else CHUNK_BYTES) // row)), *(max(1, size) for size in tail))
