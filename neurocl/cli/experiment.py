@@ -30,6 +30,7 @@ class Claim:
         settings: Overrides of the model's ``Config``.
         options: Options of the stream.
         key: Which number of ``results.json``.
+        record: What is recorded of the activity, as ``--set record.NAME`` takes it; ``None`` records nothing.
     """
 
     label: str
@@ -40,6 +41,7 @@ class Claim:
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     key: str = "average_accuracy"
+    record: dict[str, Any] | None = None
 
     def job(self, seed: int, out: Path) -> Job:
         """The run of one seed."""
@@ -55,6 +57,7 @@ class Claim:
             seed=seed,
             out=str(out / safe(self.stream + options) / (self.setting or "default")),
             resume=True,
+            record=None if self.record is None else tuple((name, text(value)) for name, value in self.record.items()),
         )
 
 

@@ -179,9 +179,9 @@ def figures_of(traces: Traces) -> "Iterator[tuple[str, Figure]]":
         snapshots = {name: traces.snapshots(name) for name in traces.weights}
         several = {name: value for name, value in snapshots.items() if len(value[1]) > 1 and is_whole(value[1])}
         if several:
-            drifts = {name: analysis.weight_drift(values) for name, (_, values) in several.items()}
+            drifts = {short(name): analysis.weight_drift(values) for name, (_, values) in several.items()}
             title = "How far weights have moved from the first snapshot"
-            yield "weight_drift", plots.weight_drift_curves(drifts, title=title)
+            yield "weight_drift", plots.weight_drift_curves(drifts, title=title, width_mm=plots.PAGE_MM)
     try:
         stages = recorded_stages(traces)
     except BadInput:
@@ -189,6 +189,11 @@ def figures_of(traces: Traces) -> "Iterator[tuple[str, Figure]]":
     if len(stages) > 1:
         for name in drawn:
             yield from figures_of_tasks(traces, name)
+
+
+def short(parameter: str) -> str:
+    """Return a parameter's name without what goes without saying."""
+    return parameter.removesuffix(".weight").removesuffix(".synapse")
 
 
 def is_whole(snapshots: NDArray[np.float32]) -> bool:

@@ -231,7 +231,8 @@ def cost_of(learner: Learner, tests: TestSets, *, device: str) -> dict[str, Any]
     each = math.ceil(PROBE_SIZE / len(sets))
     axis = 1 if sets[0].sequence else 0
     probe = torch.cat([test.at(torch.arange(min(each, len(test)))).inputs for test in sets], dim=axis)
-    return asdict(learner.cost(probe.narrow(axis, 0, min(PROBE_SIZE, probe.shape[axis])).to(device)))
+    with annotated(phase="consolidation"):  # no activity of the experiment
+        return asdict(learner.cost(probe.narrow(axis, 0, min(PROBE_SIZE, probe.shape[axis])).to(device)))
 
 
 @contextmanager
