@@ -20,7 +20,7 @@ from rich.console import Console
 from neurocl import record
 from neurocl.cli.experiment import Claim, save_table, tabulate
 from neurocl.record import analysis, overview, plots
-from neurocl.run.job import prepare
+from neurocl.run.job import prepare, safe
 
 SEEDS = range(3)
 OUT = Path("results/experiments/forgetting_in_traces")
@@ -47,7 +47,7 @@ def measures(path: Path) -> tuple[list[float], str]:
         last = len(history) - 1
         labels = []
         for task in range(last + 1):
-            ids, places = overview.ids_of(traces, traces[name], task, last)
+            _, places = overview.ids_of(traces, traces[name], task, last)
             labels.append(traces.samples["label"][places])
         old, new = (
             [history[after(task)][task][labels[task] == label].mean(0) for task in range(last + 1)
@@ -66,7 +66,7 @@ def main() -> int:
     """Run, read the traces, print and save the table and the figures."""
     failed = tabulate("Recorded runs", CLAIMS, seeds=SEEDS, out=OUT)
     lines = [
-        "| row | drift of task 1's activity | angle to later tasks (degrees) | class means of then, % | of the end, % |",
+        "| row | drift of task 1's activity | angle to later tasks, ° | class means of then, % | of the end, % |",
         "|---|---:|---:|---:|---:|",
     ]
     found = {}
@@ -79,9 +79,7 @@ def main() -> int:
             if seed == SEEDS[0]:
                 with record.open(path) as traces:
                     for figure_name, figure in overview.figures_of_tasks(traces, name):
-                        plots.save(
-                            figure, OUT / f"{claim.label.replace(', ', '_').replace(' ', '_')}_{figure_name}.png"
-                        )
+                        plots.save(figure, OUT / f"{safe(claim.label)}_{figure_name}.png")
         found[claim.label] = runs
         columns = [*zip(*runs, strict=True)]
         cells = [f"{statistics.fmean(c):.2f} ± {statistics.stdev(c) if len(c) > 1 else 0:.2f}" for c in columns]

@@ -212,7 +212,7 @@ def figures_of_population(traces: Traces, name: str) -> "Iterator[tuple[str, Fig
         alike = recorded[lengths == lengths[-1]]
         some = shown_samples(traces, alike)
         raster = population.raster(samples=some)
-        names = [label_of(traces, sample) for sample in some]
+        names = [label_of(traces, int(sample)) for sample in some]
         yield f"raster_{name}", plots.spike_raster(raster, dt_ms=dt_ms, title=f"Spikes of {name}", names=names)
         few = alike[np.linspace(0, len(alike) - 1, min(LOOKED_AT, len(alike))).astype(int)]
         rates = population.mean(samples=few).mean(0) * 1000 / dt_ms

@@ -150,7 +150,8 @@ def test_codings_that_contradict_each_other_are_refused():
 
 
 def test_settings_of_model_and_stream_are_told_apart():
-    assert split_settings(["a=1", "stream.b=x=y", "c = 2"]) == ({"a": "1", "c": "2"}, {"b": "x=y"})
+    texts = ["a=1", "stream.b=x=y", "c = 2", "record.every=3"]
+    assert split_settings(texts) == ({"a": "1", "c": "2"}, {"b": "x=y"}, {"every": "3"})
     for wrong in (["a"], ["=1"], ["stream.=1"], ["a=1", "a=2"]):
         with pytest.raises(BadInput, match="--set"):
             split_settings(wrong)
