@@ -197,7 +197,6 @@ MISTAKES = {
     "show what is no Python": (["show", "syntax.py"], "cannot use syntax.py: line 1: invalid syntax"),
     "show what is no text": (["show", "bytes.py"], "cannot use bytes.py: "),
     "run what is no Python": (["run", "syntax.py"], "cannot use syntax.py: line 1: invalid syntax"),
-    "no recorder yet": (["run", SOFTMAX, "--record"], "--record: this version has no recorder"),
     "no name=value": (["run", SOFTMAX, "--set", "epochs"], "--set takes name=value"),
     "unknown number": (
         ["run", SOFTMAX, "--set", "epoch=1"],
@@ -226,7 +225,7 @@ MISTAKES = {
     "compare with an unknown model": (["compare", "split-digits", "finetun"], "did you mean 'finetune'"),
     "show nothing": (["show", "nowhere"], "no model named 'nowhere'"),
     "show an empty folder": (["show", "empty"], "empty holds no finished run"),
-    "show a trace": (["show", "traces.h5"], "does not read activity traces"),
+    "show a trace that is not there": (["show", "traces.h5"], "there is no file traces.h5"),
     "list nonsense": (["list", "modles"], "did you mean 'models'"),
     "copy nothing": (["copy", "nowhere", "mine.py"], "no model or experiment named 'nowhere'"),
     "copy over a file": (["copy", "finetune", "taken.py"], "taken.py exists already"),
