@@ -212,8 +212,8 @@ def export(
     A file that is there is never written over; half a file never stays.
 
     \b
-      neurocl export results/split-digits/class-incremental/ewc-spiking/seed-0 ewc.nwb
-      neurocl export traces.h5 hidden.nir.h5 --population layers.0 --phase evaluation
+      neurocl export results/mine/seed-0 mine.nwb
+      neurocl export traces.h5 hidden.nir.h5 --population layers.0
       neurocl export traces.h5 first.h5 --to sonata --task 0 --task 1
     """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.exporting import export as write

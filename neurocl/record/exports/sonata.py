@@ -52,6 +52,8 @@ def fill(path: Path, parts: Chosen) -> None:
         write_samples(file, parts)
         for population in parts.populations:
             layout.describe_nodes(file, population.name, population.size)
+            kinds = ["point_neuron"] * population.size  # in a trace file one attribute says it for all
+            file[f"nodes/{population.name}/0"].create_dataset("model_type", data=kinds)
         for channel in parts.spiking:
             write_spikes(file, parts, channel)
         for population in parts.populations:
