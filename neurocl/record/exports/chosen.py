@@ -115,6 +115,26 @@ class Chosen:
             steps = np.rint(found.times_ms / self.traces.dt_ms).astype(np.int64)
             yield self.starts[found.samples] + steps, found.ids, found.samples
 
+    def counts(self, channel: Channel) -> NDArray[np.int64]:
+        """Return the number of spikes of each neuron recorded."""
+        found = np.zeros(channel.population.size, np.int64)
+        for _, ids, _ in self.spikes(channel):
+            found += np.bincount(ids, minlength=len(found))
+        return found[channel.population.ids("spikes")]
+
+    def by_neuron(self, channel: Channel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the steps at which the first neuron spiked, then the second, and where each neuron's begin and end."""
+        neurons = channel.population.ids("spikes")
+        edges = np.append(0, np.cumsum(self.counts(channel)))
+        spiked, free = np.empty(edges[-1], np.int64), edges[:-1].copy()
+        for steps, ids, _ in self.spikes(channel):
+            places = np.searchsorted(neurons, ids).astype(np.min_scalar_type(len(neurons)))  # small ones sort fast
+            order, count = np.argsort(places, kind="stable"), np.bincount(places, minlength=len(neurons))
+            before = free - (np.cumsum(count) - count)
+            spiked[before[places[order]] + np.arange(len(order))] = steps[order]
+            free += count
+        return spiked, edges
+
     def blocks(self, channel: Channel) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
         """Yield step of the clock and values, ``[row]`` and ``[row, neuron]``."""
         for samples in self._batches(channel):

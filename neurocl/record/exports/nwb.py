@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.record.exports.chosen import Channel, Chosen, destination, library, phases, units_of
+from neurocl.record.exports.chosen import VALUES, Channel, Chosen, destination, library, phases, units_of
 from neurocl.record.reading import Marker, Traces
 
 TRIALS = {
@@ -152,7 +152,7 @@ def series(pynwb: Any, parts: Chosen, channel: Channel) -> Any:
 
 def units(pynwb: Any, parts: Chosen) -> Any:
     """Return the spikes as a table of units."""
-    counts = [counted(parts, channel) for channel in parts.spiking]
+    counts = [parts.counts(channel) for channel in parts.spiking]
     neurons = [channel.population.ids("spikes") for channel in parts.spiking]
     names = [channel.population.name for channel in parts.spiking for _ in channel.population.ids("spikes")]
     total, ends = int(sum(count.sum() for count in counts)), np.cumsum(np.concatenate(counts)).astype(np.uint64)
@@ -179,21 +179,12 @@ def units(pynwb: Any, parts: Chosen) -> Any:
     return pynwb.misc.Units(name="units", description="neurons recorded", columns=columns, resolution=step)
 
 
-def counted(parts: Chosen, channel: Channel) -> NDArray[np.int64]:
-    """Return the number of spikes of each neuron."""
-    ids = channel.population.ids("spikes")
-    counts = np.zeros(channel.population.size, np.int64)
-    for _, found, _ in parts.spikes(channel):
-        counts += np.bincount(found, minlength=len(counts))
-    return counts[ids]
-
-
 def sorted_times(parts: Chosen) -> Iterator[NDArray[np.float64]]:
     """Yield spike times in seconds by neuron, a population at a time."""
     for channel in parts.spiking:
-        found = [(steps, ids) for steps, ids, _ in parts.spikes(channel)]
-        steps, ids = (np.concatenate(column) for column in zip(*found, strict=True))
-        yield seconds(parts, steps[np.argsort(ids, kind="stable")])[0]
+        steps, _ = parts.by_neuron(channel)
+        for first in range(0, len(steps), VALUES):
+            yield seconds(parts, steps[first : first + VALUES])[0]
 
 
 def seconds(parts: Chosen, *steps: Any) -> list[NDArray[np.float64]]:
