@@ -226,7 +226,7 @@ def test_nir_data_holds_every_sample_by_itself(traces, tmp_path):
 
 def test_nir_data_of_samples_of_different_lengths_is_refused(tmp_path):
     neuron = LIF()
-    with record.Recorder(tmp_path / "traces.h5", neuron) as recorder:
+    with record.Recorder(tmp_path / "traces.h5", neuron, variables=BOTH, dt_ms=DT_MS) as recorder:
         for steps in (3, 5):
             with recorder.samples(labels=torch.tensor([steps])):
                 neuron(torch.ones(steps, 1, 4))
@@ -236,7 +236,9 @@ def test_nir_data_of_samples_of_different_lengths_is_refused(tmp_path):
         assert not (tmp_path / "out.nir.h5").exists()
         assert to_nir(traces, label=5).nodes["network"].observables["spikes"].shape == (1, 5, 4)
         assert len(to_neo(traces).segments[0].epochs[0]) == 2
-        to_sonata(traces, tmp_path / "out.h5")
+        report = libsonata.ElementReportReader(str(to_sonata(traces, tmp_path / "out.h5")))["network"].get().data
+        for label, rows in ((3, slice(0, 3)), (5, slice(3, 8))):
+            assert (report[rows] == traces["network"].read("voltage", label=label)[0]).all()
 
 
 # Neo
@@ -369,8 +371,11 @@ def test_what_does_not_fit_into_memory_at_once_is_written_in_pieces(recorded, tm
         to_sonata(traces, tmp_path / "pieces.h5", progress=said.append)
         assert len(said) > 2 * 2 * 2
         with pynwb.NWBHDF5IO(str(to_nwb(traces, tmp_path / "pieces.nwb")), "r") as opened:
-            series = opened.read().acquisition["layers.0.voltage"]
-            assert (series.data[...] == rows_of(traces, "layers.0", "voltage")[1]).all()
+            file = opened.read()
+            assert (file.acquisition["layers.0.voltage"].data[...] == rows_of(traces, "layers.0", "voltage")[1]).all()
+            steps, ids = events_of(traces, "layers.0")
+            assert np.allclose(file.units["spike_times"][1], steps[ids == 3] * DT_MS / 1000, rtol=1e-12)
+            assert len(file.units["spike_times"][1]) > 10
     with h5py.File(tmp_path / "whole.h5") as one, h5py.File(tmp_path / "pieces.h5") as two:
         for name in ("spikes/layers.1/timestamps", "spikes/layers.1/sample_ids", "report/layers.1/data"):
             assert (one[name][...] == two[name][...]).all()
