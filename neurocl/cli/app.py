@@ -174,6 +174,63 @@ def show(
 
 
 @app.command()
+def export(
+    traces: Annotated[
+        str, typer.Argument(help="A trace file, or the folder of a run with --record.", metavar="TRACES")
+    ],
+    destination: Annotated[
+        str,
+        typer.Argument(
+            help="A new file; [b].nwb[/b], [b].nir.h5[/b] or [b].sonata.h5[/b] says which format.", metavar="DEST"
+        ),
+    ],
+    to: Annotated[
+        str | None, typer.Option(help="[b]sonata[/b], [b]nir[/b] or [b]nwb[/b], whatever DEST ends in.")
+    ] = None,
+    populations: Annotated[
+        list[str] | None, typer.Option("--population", help="Only this one. Repeatable.", metavar="NAME")
+    ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--variable", help="Only this one, such as [b]spikes[/b]. Repeatable.", metavar="NAME"),
+    ] = None,
+    tasks: Annotated[
+        list[int] | None, typer.Option("--task", help="Only samples of this task, from 0. Repeatable.", metavar="N")
+    ] = None,
+    phase: Annotated[
+        str | None,
+        typer.Option(help="Only [b]training[/b], [b]evaluation[/b], [b]replay[/b] or [b]consolidation[/b]."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+) -> None:
+    """Write activity traces to a file of the field: SONATA, NIR or NWB.
+
+    \b
+    sonata  spikes as events, variables as reports: libsonata, BMTK
+    nir     arrays of samples, of one length: nir.read_data
+    nwb     units, time series and trials: pynwb, neo, elephant
+    A file that is there is never written over; half a file never stays.
+
+    \b
+      neurocl export results/mine/seed-0 mine.nwb
+      neurocl export traces.h5 hidden.nir.h5 --population layers.0
+      neurocl export traces.h5 first.h5 --to sonata --task 0 --task 1
+    """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
+    from neurocl.cli.exporting import export as write
+
+    write(
+        traces,
+        destination,
+        to=to,
+        quiet=quiet,
+        populations=populations or None,
+        variables=variables or None,
+        task=tasks or None,
+        phase=phase,
+    )
+
+
+@app.command()
 def copy(
     model: Annotated[str, typer.Argument(help="A model or experiment by name.")],
     destination: Annotated[Path, typer.Argument(help="A new file, or a folder.", metavar="DEST")],

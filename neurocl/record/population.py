@@ -87,7 +87,14 @@ class Population:
 
     def ids(self, variable: str) -> NDArray[np.int64]:
         """Return which neurons were recorded, in the order of the columns of :meth:`read`."""
-        return np.asarray(json.loads(self._attributes(variable)["neuron_ids"]), np.int64)
+        attributes = self._attributes(variable)
+        if attributes.get("grows"):  # neurons may have joined since
+            return np.arange(self.traces.file[self._dataset(variable)].shape[1], dtype=np.int64)
+        return np.asarray(json.loads(attributes["neuron_ids"]), np.int64)
+
+    def units(self, variable: str) -> str:
+        """Return the unit of a variable, ``"ms"`` of spikes: ``"threshold"`` is the distance from rest to threshold."""
+        return "ms" if variable == "spikes" else str(self._attributes(variable)["units"])
 
     def stored_as(self, variable: str) -> str:
         """Return ``"raster"``, ``"events"``, ``"float32"`` or ``"float16"``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from neurocl.record import layout
 
@@ -63,14 +64,21 @@ def add_report(file: h5py.File, population: str, variable: str, dt_ms: float) ->
     dataset = file[f"{layout.TRACES}/{population}/{variable}"]
     if dataset.dtype != np.float32:
         return
+    ids = np.asarray(json.loads(dataset.attrs["neuron_ids"]), np.int64)
+    if len(ids) != dataset.shape[1]:  # lateral circuits that have grown
+        return
     group = file.require_group(f"{REPORT}/{population}")
     group["data"] = dataset  # a second name of the same numbers
-    ids = np.asarray(json.loads(dataset.attrs["neuron_ids"]), np.uint64)
+    describe_report(group, ids, first=0, last=len(dataset), dt_ms=dt_ms)
+
+
+def describe_report(group: h5py.Group, ids: NDArray[np.int64], *, first: int, last: int, dt_ms: float) -> None:
+    """Write what SONATA wants to know of a report: its neurons, and its steps from ``first`` to before ``last``."""
     mapping = group.create_group("mapping")
-    mapping.create_dataset("node_ids", data=ids).attrs["sorted"] = np.uint8(1)
+    mapping.create_dataset("node_ids", data=ids.astype(np.uint64)).attrs["sorted"] = np.uint8(1)
     mapping.create_dataset("index_pointers", data=np.arange(len(ids) + 1, dtype=np.uint64))
     mapping.create_dataset("element_ids", data=np.zeros(len(ids), np.uint32))
-    time = mapping.create_dataset("time", data=np.array([0.0, len(dataset) * dt_ms, dt_ms]))
+    time = mapping.create_dataset("time", data=np.array([first, last, 1]) * np.float64(dt_ms))
     time.attrs["units"] = "ms"
 
 
