@@ -4,6 +4,7 @@ from neurocl.learners.contrastive import supervised_contrastive as supervised_co
 from neurocl.learners.cross_entropy import LOSS_MASKS as LOSS_MASKS
 from neurocl.learners.cross_entropy import LossMask as LossMask
 from neurocl.learners.cross_entropy import cross_entropy as cross_entropy
+from neurocl.learners.dark_replay import DarkReplay as DarkReplay
 from neurocl.learners.ewc import EWC as EWC
 from neurocl.learners.features import Features as Features
 from neurocl.learners.gradient_learner import GradientLearner as GradientLearner
@@ -44,6 +45,7 @@ __all__ = [
     "Abilities",
     "ActivationWindow",
     "Cost",
+    "DarkReplay",
     "Discriminants",
     "Diverged",
     "Features",

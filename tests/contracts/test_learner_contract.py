@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
     "joint": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ewc": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "replay": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
+    "der": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
     "classp": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ncm": {"features": 40, "time_steps": 3, "batch_size": 8},
     "ridge": {"features": 40, "time_steps": 3, "batch_size": 8},
@@ -51,6 +52,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "finetune, Adam kept": ("finetune", {"fresh_optimiser": False}),
     "replay, online": ("replay", {"store": "online", "memory": "reservoir"}),
     "replay, by task": ("replay", {"weighting": "by-task", "memory": "per-task-class", "memory_size": 3}),
+    "der, online": ("der", {"store": "online", "memory": "reservoir", "epochs": 2}),
     "hlop, Adam, through time": ("hlop", {"optimiser": "adam", "learning_rate": 0.01, "training": "surrogate"}),
     "hlop, online": ("hlop", {"training": "ottt", "rows": "fixed", "rows_first": (4, 2), "rows_later": (2,)}),
     "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
@@ -293,7 +295,7 @@ def spike_trains() -> Stream:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("name", ["finetune", "joint", "ewc", "replay"])
+@pytest.mark.parametrize("name", ["finetune", "joint", "ewc", "replay", "der"])
 def test_sequences_run_through_every_gradient_learner(name, coding):
     stream = spike_trains()
     learner = built(name, stream.shape, coding)

@@ -29,6 +29,7 @@ FLOORS: dict[str, tuple[float, float, dict[str, object]]] = {  # spiking, rate-c
     "joint": (0.92, 0.90, SMALL | {"epochs": 6, "when": "last"}),
     "ewc": (0.15, 0.11, SMALL | {"epochs": 4, "fisher_samples": 50}),
     "replay": (0.85, 0.75, SMALL | {"epochs": 4}),
+    "der": (0.85, 0.75, SMALL | {"epochs": 4}),
     "classp": (0.5, 0.52, SMALL | {"learning_rate": 0.01}),
     "nispa": (0.85, 0.8, NISPA),
     "ncm": (0.82, 0.82, {"features": 300}),
