@@ -6,6 +6,7 @@ from neurocl.learners.cross_entropy import LossMask as LossMask
 from neurocl.learners.cross_entropy import cross_entropy as cross_entropy
 from neurocl.learners.dark_replay import DarkReplay as DarkReplay
 from neurocl.learners.ewc import EWC as EWC
+from neurocl.learners.ewc import ImportanceKind as ImportanceKind
 from neurocl.learners.features import Features as Features
 from neurocl.learners.gradient_learner import GradientLearner as GradientLearner
 from neurocl.learners.gradient_learner import Part as Part
@@ -50,6 +51,7 @@ __all__ = [
     "Diverged",
     "Features",
     "GradientLearner",
+    "ImportanceKind",
     "Joint",
     "Lateral",
     "Learner",

@@ -58,6 +58,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
     "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
     "classp, with EWC's pull": ("classp", {"strength": 100.0}),
+    "classp, with NAI-style pull": ("classp", {"strength": 100.0, "importance": "activation"}),
+    "ewc, NAI-style": ("ewc", {"fisher": "activation"}),
     "sharp, raw, neighbours": ("sharp", {"replay": "raw", "readout": "nearest"}),
     "nispa, nothing stored": ("nispa", {"memory_size": 0, "new_weights": "zero"}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
