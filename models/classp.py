@@ -18,7 +18,7 @@ from typing import Literal
 
 from torch import nn
 
-from neurocl.learners import EWC, Abilities, GradientLearner, LossMask, Schedule, Updates
+from neurocl.learners import EWC, Abilities, GradientLearner, ImportanceKind, LossMask, Schedule, Updates
 from neurocl.networks import MLP, Direct
 from neurocl.neurons import LIF
 from neurocl.plasticity import CLASSP, GateKind, HistoryKind, OnlineEWC
@@ -50,6 +50,7 @@ class Config:
     history_keep: float = 0.999  # share of a decaying history left after a step
     plain_steps: int = 0  # first steps without saturation; as many as the first task has, as published
     strength: float = 0.0  # of EWC's pull; larger holds old weights faster, 0 leaves it out
+    importance: ImportanceKind = "exact"  # what it holds: by the Fisher information; "activation": NAI-style
     batch_size: int = 32  # samples a step
     epochs: int = 5  # passes over a task; used where iterations is 0
     iterations: int = 0  # steps a task
@@ -76,6 +77,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     ewc = EWC(
         network,
         OnlineEWC(strength=config.strength),
+        kind=config.importance,
         pull=config.learning_rate,
         seed=seed,
         device=device,

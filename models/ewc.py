@@ -17,6 +17,7 @@ from neurocl.learners import (
     EWC,
     Abilities,
     GradientLearner,
+    ImportanceKind,
     LossMask,
     OptimiserName,
     Schedule,
@@ -25,7 +26,7 @@ from neurocl.learners import (
 )
 from neurocl.networks import MLP, Direct
 from neurocl.neurons import LIF
-from neurocl.plasticity import FisherKind, OnlineEWC
+from neurocl.plasticity import OnlineEWC
 from neurocl.primitives.surrogates import ATan
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -45,7 +46,7 @@ class Config:
     loss_mask: LossMask = "seen"  # whose logits compete: all classes seen, the task's, or all there are
     strength: float = 1000.0  # of the penalty; larger holds old weights faster
     gamma: float = 1.0  # share of old importance kept at a new task; 1 forgets nothing
-    fisher: FisherKind = "exact"  # "exact", "empirical" (labels only) or "sampled"
+    fisher: ImportanceKind = "exact"  # "empirical" (labels only), "sampled"; "activation": NAI-style, units by activity
     fisher_samples: int = 0  # samples of a task that importance is taken over; 0 means all
     optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
     fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory

@@ -3,9 +3,10 @@
 A network without a head is taught by supervised contrast. Units that a task needs are recruited from idle ones and
 frozen when their classes leave the window; what a frozen unit answers does not change by a bit afterwards. Numbers are
 those of split MNIST. The published readout is `--set readout=nearest`; the default tells two classes apart by
-discriminants on the units that were frozen when the older one was learnt.
+discriminants on the units that were frozen when the older one was learnt. Of spiking units these read the mean current,
+as spike counts of 8 steps are too coarse: `--set read=spikes` reads those.
 
-Expected, class-incremental split-digits, seeds 0-2: spiking 81.8 %, rate 95.3 %.
+Expected, class-incremental split-digits, seeds 0-2: spiking 93.1 %, rate 95.3 %.
 Command: `neurocl run sharp split-digits --seeds 0-2`, and `sharp:rate`.
 
 Source: Gurbuz, Moorman & Dovrolis 2023, Sparsity and hidden activation replay for neuro-inspired continual learning,
@@ -28,7 +29,8 @@ from neurocl.learners import (
     take_layers,
 )
 from neurocl.memory import ActivationReplay, MaskedNeighbours
-from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Readout
+from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Read, Readout
+from neurocl.neurons import LIF
 from neurocl.plasticity import StructuralPlasticity
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import Coding, TaskShape
@@ -43,6 +45,8 @@ class Config:
     channels: tuple[int, ...] = (16, 16)  # of convolutions; (64, 64, 64, 64, 128, 128, 128) for CIFAR; none: an MLP
     pooled: tuple[int, ...] = (0, 1)  # convolutions that are pooled, by place; (1, 3, 6) for CIFAR
     hidden: tuple[int, ...] = (500, 500)  # units of linear layers; (1024, 1024) for CIFAR
+    pool: Read = "currents"  # spiking: pooled before neurons, one a window, as four that take turns say less; or spikes
+    tau_membrane_ms: float = 1000.0  # ms; nothing leaks in 8 steps of 1 ms: counts are the mean current, in eighths
     time_steps: int = 8  # steps a static image is shown; a raster of 8 takes the bytes of the paper's 8-bit store
     cut: int | Literal["auto"] = "auto"  # layers below where activity is stored: the convolutions; 4 for CIFAR
     replay: Literal["activation", "raw", "none"] = "activation"  # "raw": samples as they were, all layers replayed
@@ -66,6 +70,7 @@ class Config:
     pretrained: str = ""  # checkpoint (.safetensors) of an earlier run whose first `fixed_layers` layers are taken
     readout: Literal["discriminant", "nearest", "both"] = "discriminant"  # "nearest": neighbours vote, as published
     read_layers: int = 3  # "discriminant": last layers whose units are read
+    read: Read = "currents"  # "discriminant": mean current into spiking units; "spikes": their rates, 9 values, 8 steps
     shrinkage: float = 0.01  # "discriminant": added to covariances, in their mean variance
     remembered: int = 25  # "nearest": vectors of each class; 50 for CIFAR
     neighbours: int = 5  # "nearest": votes; 25 for Fashion-MNIST
@@ -93,7 +98,9 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     readouts: dict[str, Discriminants | Neighbours] = {}  # the first answers
     if config.readout != "nearest":
         last = min(config.read_layers, depth)
-        readouts["discriminant"] = Discriminants(network, plasticity, last=last, shrinkage=config.shrinkage)
+        readouts["discriminant"] = Discriminants(
+            network, plasticity, last=last, shrinkage=config.shrinkage, read=config.read
+        )
     if config.readout != "discriminant":
         memory = MaskedNeighbours(neighbours=config.neighbours)
         readouts["nearest"] = Neighbours(network, plasticity, memory, per_class=config.remembered)
@@ -113,9 +120,14 @@ def make_network(config: Config, task_shape: TaskShape, seed: int) -> Network:
         "coding": config.coding, "head": "none", "seed": seed, "readout": Readout(),
         "encoding": Direct(config.time_steps) if task_shape.time_steps is None else None,
         "weight_scale": math.sqrt(2) if config.coding == "rate" else None,  # Kaiming's for rectified units
+        "neuron": lambda: LIF(tau_membrane_ms=config.tau_membrane_ms, dt_ms=1.0),
     }  # fmt: skip
     if config.channels and len(task_shape.input_shape) == 3:
-        return CNN(task_shape, channels=config.channels, pooled=config.pooled, hidden=config.hidden, **options)
+        pools: dict[str, Any] = {
+            "pooled": config.pooled,
+            "pool": config.pool if config.coding == "spiking" else "spikes",
+        }
+        return CNN(task_shape, channels=config.channels, hidden=config.hidden, **pools, **options)
     return MLP(task_shape, hidden=config.hidden, **options)
 
 

@@ -4,7 +4,9 @@ from neurocl.learners.contrastive import supervised_contrastive as supervised_co
 from neurocl.learners.cross_entropy import LOSS_MASKS as LOSS_MASKS
 from neurocl.learners.cross_entropy import LossMask as LossMask
 from neurocl.learners.cross_entropy import cross_entropy as cross_entropy
+from neurocl.learners.dark_replay import DarkReplay as DarkReplay
 from neurocl.learners.ewc import EWC as EWC
+from neurocl.learners.ewc import ImportanceKind as ImportanceKind
 from neurocl.learners.features import Features as Features
 from neurocl.learners.gradient_learner import GradientLearner as GradientLearner
 from neurocl.learners.gradient_learner import Part as Part
@@ -44,10 +46,12 @@ __all__ = [
     "Abilities",
     "ActivationWindow",
     "Cost",
+    "DarkReplay",
     "Discriminants",
     "Diverged",
     "Features",
     "GradientLearner",
+    "ImportanceKind",
     "Joint",
     "Lateral",
     "Learner",

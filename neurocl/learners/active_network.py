@@ -77,10 +77,10 @@ class ActiveNetwork:
         """Return activity of a layer, ``[T, B, unit, ...]``, as :attr:`network` takes it: without units it has not."""
         return activity if self._compact is None else activity[:, :, self._compact.units[layer].to(activity.device)]
 
-    def hidden_features(self, inputs: Tensor, *, last: int) -> Float[Tensor, "batch feature"]:
+    def hidden_features(self, inputs: Tensor, *, last: int, read: str = "spikes") -> Float[Tensor, "batch feature"]:
         """Return the whole network's hidden features; those of idle units are 0 with ``skip_idle="always"``."""
         if self._compact is not None and self.skip_idle == "always":
-            return self._compact.hidden_features(inputs, last=last)
+            return self._compact.hidden_features(inputs, last=last, read=read)
         self.settle()
         with torch.no_grad():
-            return self.whole.hidden_features(inputs, last=last)
+            return self.whole.hidden_features(inputs, last=last, read=read)

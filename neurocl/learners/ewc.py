@@ -1,6 +1,6 @@
-"""Elastic weight consolidation as a mechanism of the gradient learner."""
+"""Consolidation by elastic weights, or NAI-style by active units, as a mechanism of the gradient learner."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,14 @@ from torch import Tensor, nn
 
 from neurocl.learners.gradient_learner import Step
 from neurocl.memory import lots
-from neurocl.plasticity import FISHER_KINDS, OnlineEWC, fisher_diagonal
-from neurocl.primitives.checks import check_count, check_name, check_number
+from neurocl.networks import Network
+from neurocl.plasticity import FisherKind, OnlineEWC, activation_importance, fisher_diagonal
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Task
+
+ImportanceKind = Literal[FisherKind, "activation"]
+AT_ONCE = 512  # samples whose activity is computed together
 
 
 class EWC:
@@ -20,7 +24,8 @@ class EWC:
     Args:
         network: The network that learns.
         consolidation: Penalty, importance and anchor.
-        kind: Of the Fisher information.
+        kind: Of the Fisher information; or ``"activation"``: NAI-style, units of hidden layers by their mean activity,
+            see :func:`~neurocl.plasticity.activation_importance`. The head is then not held.
         samples: Training samples of the task that it is taken over, drawn evenly; 0 means all.
         seed: Decides which samples, and the classes of the ``"sampled"`` kind.
         device: Where the network computes.
@@ -42,7 +47,7 @@ class EWC:
     ) -> None:
         self.network = network
         self.consolidation = consolidation
-        self.kind = check_name("kind of Fisher information", kind, FISHER_KINDS)
+        self.kind = check_name("kind of importance", kind, get_args(ImportanceKind))
         self.samples = check_count("samples", samples, at_least=0)
         self.seed = seed
         self.device = torch.device(device)
@@ -66,6 +71,10 @@ class EWC:
             ids = torch.cat([batch.sample_ids for batch in batches])
             kept = lots(ids, self.seed, "fisher", task.index).argsort(stable=True)[: self.samples].sort().values
             inputs, labels = inputs.index_select(1 if self.sequence else 0, kept), labels[kept]
+        if self.kind == "activation":
+            importance = activation_importance(self.network, self._activity(inputs))
+            self.consolidation.consolidate(self.network, importance)
+            return
         importance = fisher_diagonal(
             self.network,
             inputs.to(self.device),
@@ -77,6 +86,22 @@ class EWC:
             sequence=self.sequence,
         )
         self.consolidation.consolidate(self.network, importance)
+
+    def _activity(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Return the rectified activity of hidden units by the name of their synapse, over samples, time and places."""
+        if not isinstance(self.network, Network):
+            raise BadInput(f"importance by activation needs a Network; got {type(self.network).__name__}")
+        names, totals = {module: name for name, module in self.network.named_modules()}, dict[str, Tensor]()
+        for some in inputs.split(AT_ONCE, dim=1 if self.sequence else 0):
+            for layer in self.network.activity(some.to(self.device)):
+                if layer.name != "head":
+                    post, name = (
+                        layer.post.relu().flatten(3) if layer.post.ndim > 3 else layer.post.relu(),
+                        names[layer.synapse],
+                    )
+                    own = post.sum((0, 1, *range(3, post.ndim)), dtype=torch.float64)
+                    totals[name] = totals.get(name, torch.zeros_like(own)) + own
+        return totals
 
     def state_dict(self) -> dict[str, Any]:
         """Return importance and anchor."""

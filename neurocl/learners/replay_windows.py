@@ -36,7 +36,7 @@ class Window(Part, Protocol):
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
         ...
 
-    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+    def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
         """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
         ...
 
@@ -79,12 +79,12 @@ class ActivationWindow:
         with torch.no_grad(), evaluating(network):
             return self.memory.replay(network, activity)
 
-    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+    def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
         """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
         found: list[Tensor] = []
 
-        def collect(_layer: nn.Module, _inputs: Any, signal: Any) -> None:
-            found.append(network.readout.features(signal))
+        def collect(layer: nn.Module, inputs: Any, signal: Any) -> None:
+            found.append(network.read(layer, inputs[0], signal, read=read))
 
         hooks = [layer.register_forward_hook(collect) for layer in network.layers[-last:]]
         try:
@@ -160,9 +160,9 @@ class RawWindow:
         with torch.no_grad(), evaluating(network):
             return network(self._of(label).to(next(network.parameters()).device))
 
-    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+    def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
         """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
-        return network.hidden_features(self._of(label).to(next(network.parameters()).device), last=last)
+        return network.hidden_features(self._of(label).to(next(network.parameters()).device), last=last, read=read)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (0, bytes of the samples)."""

@@ -1,7 +1,7 @@
 """How a network whose units freeze is read out: by neighbours among stored vectors, or by nested discriminants."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,9 +10,9 @@ from torch import Tensor
 from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import MaskedNeighbours, NestedDiscriminant
-from neurocl.networks import Network
+from neurocl.networks import Network, Read
 from neurocl.plasticity import StructuralPlasticity
-from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.tasks import Task
 
 AT_ONCE = 1024  # samples whose activity is computed together
@@ -30,7 +30,7 @@ class Past(Protocol):
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
         ...
 
-    def hidden_of(self, network: Network, label: int, *, last: int) -> Tensor:
+    def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
         """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
         ...
 
@@ -118,16 +118,24 @@ class Discriminants:
         plasticity: Of the same network.
         last: Number of layers, counted from the last one, whose units are read.
         shrinkage: See :class:`~neurocl.memory.NestedDiscriminant`.
+        read: What is read of spiking units, see :meth:`~neurocl.networks.Network.hidden_features`. Currents into
+            frozen units are as frozen as their spikes: they come from units that are frozen too.
     """
 
     def __init__(
-        self, network: Network, plasticity: StructuralPlasticity, *, last: int, shrinkage: float = 0.01
+        self,
+        network: Network,
+        plasticity: StructuralPlasticity,
+        *,
+        last: int,
+        shrinkage: float = 0.01,
+        read: str = "spikes",
     ) -> None:
         depth = len(plasticity.layers)
         if not 1 <= check_count("last", last) <= depth:
             raise BadInput(f"last must be at most the number of layers, {depth}; got {last}")
         self.network, self.plasticity, self.last = network, plasticity, last
-        self.shrinkage = shrinkage
+        self.shrinkage, self.reads = shrinkage, check_name("what to read", read, get_args(Read))
         self.memory: NestedDiscriminant | None = None
         self.provisional: NestedDiscriminant | None = None  # before the first unit is frozen
         NestedDiscriminant([1], shrinkage=shrinkage)
@@ -145,7 +153,7 @@ class Discriminants:
             memory.update(features, batch.labels.to(features.device))
         if past is not None:
             for label in sorted(set(past.classes()) - set(memory.labels())):
-                features = past.hidden_of(self.network, label, last=self.last)
+                features = past.hidden_of(self.network, label, last=self.last, read=self.reads)
                 memory.update(features, torch.full((len(features),), label, device=features.device))
         self.memory, self.provisional = (memory, None) if any_frozen else (None, memory)
 
@@ -163,7 +171,7 @@ class Discriminants:
 
     def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the activity of the layers read, one after another."""
-        features = working.hidden_features(inputs, last=self.last)
+        features = working.hidden_features(inputs, last=self.last, read=self.reads)
         if features.shape[1] != sum(self._sizes()):
             raise BadInput(
                 f"layers read must give {sum(self._sizes())} features; the network gives {features.shape[1]}"

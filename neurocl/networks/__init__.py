@@ -9,6 +9,7 @@ from neurocl.networks.encoding import Direct, Encoding, Frames, Latency, Poisson
 from neurocl.networks.feature_maps import FeatureMap, FoldiakFeatures, PatchFeatures, RandomFeatures
 from neurocl.networks.foldiak import FoldiakLayer
 from neurocl.networks.heads import ExpandingHead, Head, MultiHead, SingleHead
+from neurocl.networks.layers import Read
 from neurocl.networks.mlp import MLP
 from neurocl.networks.network import HeadName, Network, evaluating
 from neurocl.networks.operations import Operations, count_operations
@@ -46,6 +47,7 @@ __all__ = [
     "PatchFeatures",
     "Poisson",
     "RandomFeatures",
+    "Read",
     "Readout",
     "Recurrent",
     "ResNet18",

@@ -1,7 +1,7 @@
 """Convolutional networks over time: one of any size for any image, and the one of the HLOP paper for CIFAR."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
@@ -14,13 +14,13 @@ from neurocl.networks.coding import (
     readout_gain_for,
 )
 from neurocl.networks.encoding import Encoding
-from neurocl.networks.layers import Layer
+from neurocl.networks.layers import Layer, Read
 from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.readout import Readout
 from neurocl.networks.synapses import Conv2d, Linear, feedback_options
 from neurocl.networks.training import check_training
-from neurocl.primitives.checks import BadInput, check_counts
+from neurocl.primitives.checks import BadInput, check_counts, check_name
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -34,6 +34,8 @@ class CNN(Network):
         shape: What the inputs are; ``input_shape`` is ``(channels, height, width)``.
         channels: Channels of each convolution.
         pooled: Which of them are pooled, by place, which halves height and width, rounding down; ``None`` means all.
+        pool: What is pooled: ``"spikes"``, or ``"currents"`` before neurons, one neuron a window, whose count says how
+            large the largest current is, where four neurons that take turns make a window fire all the time.
         hidden: Width of each fully connected layer behind them.
         coding: ``"spiking"``, or ``"rate"`` for the same network with rate units and one step.
         neuron: Makes one layer's spiking neurons; ``None`` means the default of the training mode.
@@ -55,6 +57,7 @@ class CNN(Network):
         *,
         channels: Sequence[int] = (16, 32),
         pooled: Sequence[int] | None = None,
+        pool: str = "spikes",
         hidden: Sequence[int] = (),
         coding: Coding = "spiking",
         neuron: MakeNeuron | None = None,
@@ -70,7 +73,7 @@ class CNN(Network):
         training = check_training(training, coding)
         make_neuron, entry = neuron_for(coding, neuron, training), encoding_for(coding, encoding, shape)
         channels, hidden = check_counts("channels", channels), tuple(hidden) and check_counts("hidden", hidden)
-        pools = check_pooled(pooled, len(channels))
+        pools, pool = check_pooled(pooled, len(channels)), check_name("what to pool", pool, get_args(Read))
         layers, pre = [], image_shape(shape, halvings=len(pools))[0]
         with seeded(seed, "neurons"):
             for index, post in enumerate((*channels, *hidden)):
@@ -80,7 +83,8 @@ class CNN(Network):
                 if index == len(channels):
                     pre = flat_features(shape, pre, halvings=len(pools))
                 synapse = Conv2d(pre, post, **options) if index < len(channels) else Linear(pre, post, **options)
-                layers.append(Layer(synapse, make_neuron(), pool=nn.MaxPool2d(2) if index in pools else None))
+                pooling = {"pool" if pool == "spikes" else "normalise": nn.MaxPool2d(2)} if index in pools else {}
+                layers.append(Layer(synapse, make_neuron(), **pooling))
                 pre = post
             super().__init__(
                 shape,

@@ -47,9 +47,9 @@ class Compact:
                     else:
                         target[rows] = tensor
 
-    def hidden_features(self, inputs: Tensor, *, last: int = 0) -> Float[Tensor, "batch feature"]:
+    def hidden_features(self, inputs: Tensor, *, last: int = 0, read: str = "spikes") -> Float[Tensor, "batch feature"]:
         """Return what the whole network's ``hidden_features`` returns, 0 for the units left out."""
-        found = self.network.features_by_layer(inputs, last=last)
+        found = self.network.features_by_layer(inputs, last=last, read=read)
         first = len(self.sizes) - len(found)
         return torch.cat([self.spread(part, first + at) for at, part in enumerate(found)], dim=1)
 

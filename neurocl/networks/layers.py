@@ -6,7 +6,7 @@ eligibility traces (OTTT).
 """
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from neurocl.neurons import DSRLIF, Neuron
 from neurocl.primitives.checks import BadInput
 
 Pool = nn.AvgPool2d | nn.MaxPool2d
+Read = Literal["spikes", "currents"]  # what is read of a layer: what it sends, or the current into its neurons
 
 
 class OnlineState(NamedTuple):
@@ -63,7 +64,8 @@ class Layer(HiddenLayer):
     Args:
         synapse: Weights.
         neuron: Unit over time; ``neuron(current)``, ``neuron.constant(current, time_steps)``, ``neuron.spiking``.
-        normalise: Batch normalisation of the current, or ``None``.
+        normalise: Batch normalisation of the current, or ``None``; or ``nn.MaxPool2d``, by which neurons get the
+            largest current of each window, and each window has one neuron.
         pool: ``nn.AvgPool2d`` or ``nn.MaxPool2d`` on the neurons' output, or ``None``.
     """
 
@@ -264,3 +266,19 @@ def check_dsr(neuron: Neuron) -> DSRLIF:
     if not isinstance(neuron, DSRLIF):
         raise BadInput(f"neuron must be DSRLIF for training='dsr'; got {type(neuron).__name__}")
     return neuron
+
+
+def mean_current(layer: nn.Module, entering: Signal) -> Tensor:
+    """Return ``[B, feature]``: the mean current over time into each neuron, negative ones 0, pooled as the layer pools.
+
+    Finer than a spike count of T + 1 levels, and no more than the membranes of neurons without leak would tell.
+
+    Raises:
+        BadInput: If the layer is none with one synapse.
+    """
+    if not isinstance(layer, Layer):
+        raise BadInput(f"currents are read of plain layers (MLP, CNN); got {type(layer).__name__}: read spikes")
+    current = layer.synapse.transmit(entering)
+    mean = Signal(values=current.values if current.constant else current.values.mean(0), time_steps=1, constant=True)
+    positive = normalised(mean, layer.normalise).values.relu()
+    return (positive if layer.pool is None else layer.pool(positive)).flatten(1)

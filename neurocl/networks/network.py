@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neurocl.networks.coding import MakeNeuron, TrainingMode
 from neurocl.networks.encoding import Encoding, Poisson
 from neurocl.networks.heads import HEADS, Head, NoHead
-from neurocl.networks.layers import HiddenLayer, OnlineState, kept
+from neurocl.networks.layers import HiddenLayer, OnlineState, Read, kept, mean_current
 from neurocl.networks.propagation import Feedback
 from neurocl.networks.reactivation import check_activity, passing, place_of, sent_again
 from neurocl.networks.readout import Count, Membrane, Readout, WeightedRate
@@ -97,7 +97,7 @@ class Network(nn.Module):
         """
         return self.readout.features(self._hidden(inputs))
 
-    def hidden_features(self, inputs: Tensor, *, last: int = 0) -> Float[Tensor, "batch feature"]:
+    def hidden_features(self, inputs: Tensor, *, last: int = 0, read: str = "spikes") -> Float[Tensor, "batch feature"]:
         """Return hidden layers' activity, averaged over time by the readout's weights, one layer after another.
 
         In evaluation mode and without gradients; layers of maps are flattened.
@@ -105,13 +105,16 @@ class Network(nn.Module):
         Args:
             inputs: Samples, as for a call.
             last: Number of layers, counted from the head, whose activity is returned; 0 means all.
+            read: ``"currents"``: of spiking neurons the plain mean of the current into them, negative ones 0.
 
         Raises:
             BadInput: If ``last`` is negative or above the number of hidden layers.
         """
-        return torch.cat(self.features_by_layer(inputs, last=last), dim=1)
+        return torch.cat(self.features_by_layer(inputs, last=last, read=read), dim=1)
 
-    def features_by_layer(self, inputs: Tensor, *, last: int = 0) -> list[Float[Tensor, "batch feature"]]:
+    def features_by_layer(
+        self, inputs: Tensor, *, last: int = 0, read: str = "spikes"
+    ) -> list[Float[Tensor, "batch feature"]]:
         """Return what :meth:`hidden_features` puts together, layer by layer."""
         with torch.no_grad(), evaluating(self):
             signal, found = self.encoding.signal(self._checked(inputs)), []
@@ -119,10 +122,19 @@ class Network(nn.Module):
             if not 0 <= last <= len(layers):
                 raise BadInput(f"last must lie between 0 (all) and {len(layers)}, the hidden layers; got {last}")
             for depth, layer in enumerate(layers):
-                signal = layer(signal)
+                entering, signal = signal, layer(signal)
                 if not last or depth >= len(layers) - last:
-                    found.append(self.readout.features(signal))
+                    found.append(self.read(layer, entering, signal, read=read))
             return found
+
+    def read(
+        self, layer: nn.Module, entering: Signal, leaving: Signal, *, read: str = "spikes"
+    ) -> Float[Tensor, "batch feature"]:
+        """Return what is read of a layer; see :meth:`hidden_features`. Rate units have nothing finer than rates."""
+        check_name("what to read", read, get_args(Read))
+        if read == "currents" and leaving.spikes_per_unit is not None:
+            return mean_current(layer, entering)
+        return self.readout.features(leaving)
 
     def activity_at(self, cut: str | int, inputs: Tensor) -> Float[Tensor, "time batch *unit"]:
         """Return what passes a cut, in evaluation mode and without gradients; layers behind it do not run.

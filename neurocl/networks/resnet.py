@@ -7,6 +7,7 @@ spikes and sends spikes, and what identity shortcuts add passes beside them, unn
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import get_args
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from neurocl.networks.layers import (
     HiddenLayer,
     Layer,
     OnlineState,
+    Read,
     by_steps,
     check_dsr,
     detached,
@@ -36,7 +38,7 @@ from neurocl.networks.signal import LayerActivity, Moment, Signal
 from neurocl.networks.synapses import Conv2d, feedback_options
 from neurocl.networks.training import check_training
 from neurocl.neurons import Neuron
-from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.checks import BadInput, check_count, check_name
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -261,12 +263,14 @@ class ResNet18(Network):
                 training=training,
             )  # fmt: skip
 
-    def hidden_features(self, inputs: Tensor, *, last: int = 0) -> Float[Tensor, "batch feature"]:
+    def hidden_features(self, inputs: Tensor, *, last: int = 0, read: str = "spikes") -> Float[Tensor, "batch feature"]:
         """Return every hidden channel's firing rate, averaged over the image and by the readout's weights over time.
 
         In evaluation mode and without gradients; 1,220 values for a width of 20. With ``last`` those of so many
-        convolutions alone, counted from the head.
+        convolutions alone, counted from the head. Nothing but ``"spikes"`` is read.
         """
+        if check_name("what to read", read, get_args(Read)) != "spikes":
+            raise BadInput("currents are read of plain layers (MLP, CNN), not of residual blocks: read spikes")
         seen = [layer for layer in self.activity(inputs) if layer.name != "head"]
         posts = [layer.post for layer in seen if not layer.name.endswith(".shortcut")]
         if not 0 <= last <= len(posts):

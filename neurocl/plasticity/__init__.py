@@ -1,5 +1,6 @@
 """How a weight may change: lateral circuits, Hebbian rules, importance of weights, rewiring. Blind to memory."""
 
+from neurocl.plasticity.activation_importance import activation_importance as activation_importance
 from neurocl.plasticity.classp import CLASSP as CLASSP
 from neurocl.plasticity.consolidation import OnlineEWC as OnlineEWC
 from neurocl.plasticity.drive_gate import GATES as GATES

@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {  # every shipped model is named here, see t
     "joint": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ewc": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "replay": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
+    "der": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8, "memory_size": 12},
     "classp": {"hidden": (10,), "time_steps": 3, "epochs": 1, "batch_size": 8},
     "ncm": {"features": 40, "time_steps": 3, "batch_size": 8},
     "ridge": {"features": 40, "time_steps": 3, "batch_size": 8},
@@ -51,11 +52,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # options that keep another
     "finetune, Adam kept": ("finetune", {"fresh_optimiser": False}),
     "replay, online": ("replay", {"store": "online", "memory": "reservoir"}),
     "replay, by task": ("replay", {"weighting": "by-task", "memory": "per-task-class", "memory_size": 3}),
+    "der, online": ("der", {"store": "online", "memory": "reservoir", "epochs": 2}),
     "hlop, Adam, through time": ("hlop", {"optimiser": "adam", "learning_rate": 0.01, "training": "surrogate"}),
     "hlop, online": ("hlop", {"training": "ottt", "rows": "fixed", "rows_first": (4, 2), "rows_later": (2,)}),
     "finetune, AdaGrad kept": ("finetune", {"optimiser": "adagrad", "fresh_optimiser": False}),
     "classp, decaying, plain at first": ("classp", {"history": "decaying", "plain_steps": 3, "gate": "winners"}),
     "classp, with EWC's pull": ("classp", {"strength": 100.0}),
+    "classp, with NAI-style pull": ("classp", {"strength": 100.0, "importance": "activation"}),
+    "ewc, NAI-style": ("ewc", {"fisher": "activation"}),
     "sharp, raw, neighbours": ("sharp", {"replay": "raw", "readout": "nearest"}),
     "nispa, nothing stored": ("nispa", {"memory_size": 0, "new_weights": "zero"}),
     "ewc, sampled": ("ewc", {"fisher": "sampled", "fisher_samples": 10}),
@@ -293,7 +297,7 @@ def spike_trains() -> Stream:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("name", ["finetune", "joint", "ewc", "replay"])
+@pytest.mark.parametrize("name", ["finetune", "joint", "ewc", "replay", "der"])
 def test_sequences_run_through_every_gradient_learner(name, coding):
     stream = spike_trains()
     learner = built(name, stream.shape, coding)

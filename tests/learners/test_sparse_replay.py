@@ -77,14 +77,16 @@ def taught_one(learner: SparseReplayLearner, task) -> None:
     learner.end_task(task)
 
 
-def test_statistics_of_frozen_units_are_those_of_the_finished_network():
+@pytest.mark.parametrize(("coding", "read"), [("rate", "currents"), ("spiking", "currents"), ("spiking", "spikes")])
+def test_statistics_of_frozen_units_are_those_of_the_finished_network(coding, read):
     stream = digits()
-    learner = built(stream, coding="rate")
+    learner = built(stream, coding=coding, read=read)
     taught(learner, stream, 4)
     readout = learner.readouts["discriminant"]
     first = next(iter(stream))
     batch = next(first.batches(10**6, -1))
     level = readout.memory.levels[0]
+    assert readout.features(learner.working, batch.inputs).unique().numel() > 2
     rows = readout.memory.scaled(readout.features(learner.working, batch.inputs), level.mask)
     for label in first.classes:
         torch.testing.assert_close(level.means[label], rows[batch.labels == label].mean(0), rtol=1e-5, atol=1e-6)
@@ -407,6 +409,8 @@ def test_first_layers_that_cannot_be_taken_are_refused_in_one_line(tmp_path):
         ({"temperature": -1}, "temperature"),
         ({"shrinkage": 0}, "shrinkage"),
         ({"read_layers": 0}, "last"),
+        ({"read": "membranes"}, "what to read"),
+        ({"pool": "spike"}, "what to pool"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_learnt(settings, message):

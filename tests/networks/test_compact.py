@@ -15,6 +15,9 @@ MAKE = {
         SHAPE, channels=(6, 5), hidden=(12, 10), coding="rate", head="none", readout=Readout()
     ),
     "spiking CNN": lambda: CNN(SHAPE, channels=(6, 5), hidden=(12, 10), encoding=Direct(4), head="none"),
+    "spiking CNN, currents pooled": lambda: CNN(
+        SHAPE, channels=(6, 5), hidden=(12, 10), pool="currents", encoding=Direct(4), head="none"
+    ),
     "DSR MLP": lambda: MLP(SHAPE, hidden=(12, 10), encoding=Direct(4), head="none", training="dsr"),
     "normalised HLOP network": lambda: HLOPNet(SHAPE, coding="rate", head="none"),
 }
