@@ -87,10 +87,11 @@ class Population:
 
     def ids(self, variable: str) -> NDArray[np.int64]:
         """Return which neurons were recorded, in the order of the columns of :meth:`read`."""
-        attributes = self._attributes(variable)
-        if attributes.get("grows"):  # neurons may have joined since
-            return np.arange(self.traces.file[self._dataset(variable)].shape[1], dtype=np.int64)
-        return np.asarray(json.loads(attributes["neuron_ids"]), np.int64)
+        dataset = self.traces.file[self._dataset(variable)]
+        ids = np.asarray(json.loads(dataset.attrs["neuron_ids"]), np.int64)
+        if dataset.name.startswith(f"/{layout.TRACES}/") and dataset.shape[1] > len(ids):  # some have joined since
+            return np.arange(dataset.shape[1], dtype=np.int64)
+        return ids
 
     def units(self, variable: str) -> str:
         """Return the unit of a variable, ``"ms"`` of spikes: ``"threshold"`` is the distance from rest to threshold."""

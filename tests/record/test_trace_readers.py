@@ -17,8 +17,12 @@ from neurocl.neurons import LIF
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
+from neurocl.record import layout
+from neurocl.record.blocks import Blocks
 from neurocl.record.exports import chosen as parts_of_files
 from neurocl.record.exports import to_neo, to_nir, to_nwb, to_sonata
+from neurocl.record.passes import Passage, Piece
+from neurocl.record.trace_file import TraceFile
 
 STATIC = TaskShape(input_shape=(12,), num_classes=3, num_tasks=1)
 IMAGES = TaskShape(input_shape=(1, 12, 12), num_classes=3, num_tasks=1)
@@ -199,6 +203,27 @@ def test_further_variables_are_reports_of_their_own_names(tmp_path):
         assert (frame.data[steps - steps[0]] == values).all()
         assert np.isnan(frame.data).any()  # the training between
         assert frame.ids[:, 0].tolist() == [2, 5]
+
+
+def test_lateral_circuits_that_have_grown_are_read_at_their_last_width(tmp_path):
+    file = TraceFile(tmp_path / "traces.h5", {"dt_ms": DT_MS})
+    blocks = Blocks(file, record.Selection(), DT_MS)
+    for width in (2, 3):
+        values = np.full((1, 4, width), width, np.float32)
+        piece = Piece(fetch=values.copy, neurons=width, units=(width,), ids=None, packed=False, nbytes=values.nbytes)
+        columns = {name: np.zeros(1, int) for name in layout.COLUMNS}
+        blocks.add(Passage(columns=columns, time_steps=4, pieces={("fc.1", "lateral"): piece}))
+    blocks.write()
+    file.close()
+    assert libsonata.ElementReportReader(str(to_sonata_of(tmp_path)))["fc.1"].get().data.shape == (8, 3)
+    with h5py.File(tmp_path / "traces.h5") as opened:
+        assert "report" not in opened  # of neurons that a reader would not find
+
+
+def to_sonata_of(folder):
+    with record.open(folder / "traces.h5") as traces:
+        assert traces["fc.1"].ids("lateral").tolist() == [0, 1, 2]
+        return to_sonata(traces, folder / "out.h5")
 
 
 # NIR
