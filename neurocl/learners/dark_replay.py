@@ -12,6 +12,7 @@ from neurocl.learners.gradient_learner import Step
 from neurocl.learners.replay import Replay
 from neurocl.memory.raw_replay import Replayed
 from neurocl.networks import evaluating
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import check_count, check_number
 from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import Task
@@ -104,11 +105,14 @@ class DarkReplay:
         """Return the present scores of stored samples, each asked under its task where the setting names tasks."""
         inputs = drawn.inputs.to(self.replay.device)
         if drawn.task_ids is None:
-            return network(inputs)
+            with annotated(phase="replay", labels=drawn.labels, task=None, sample_ids=None):
+                return network(inputs)
         parts, order = [], []
         for task_id in drawn.task_ids.unique().tolist():
             rows = (drawn.task_ids == task_id).nonzero().squeeze(1).to(inputs.device)
-            parts.append(network(inputs.index_select(1 if self.memory.sequence else 0, rows), task_id))
+            own = inputs.index_select(1 if self.memory.sequence else 0, rows)
+            with annotated(phase="replay", labels=drawn.labels[rows.cpu()], task=task_id, sample_ids=None):
+                parts.append(network(own, task_id))
             order.append(rows)
         return torch.cat(parts)[torch.cat(order).argsort()]
 

@@ -19,6 +19,8 @@ from neurocl.networks.signal import LayerActivity, Signal
 from neurocl.networks.synapses import Linear
 from neurocl.networks.training import check_parts, moments
 from neurocl.neurons import Neuron
+from neurocl.neurons.observation import tell
+from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.modes import evaluating as evaluating
 from neurocl.primitives.tasks import Task, TaskShape
@@ -288,9 +290,14 @@ class Network(nn.Module):
         place, before_pooling = place_of(cut, layers)
         if cut not in self._units:
             sample = next(self.parameters()).new_zeros(*self._leading(), *self.shape.input_shape)
-            self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
+            with annotated(phase="consolidation"):  # a look at shapes, no sample of anybody's
+                self._units[cut] = tuple(self.activity_at(cut, sample).shape[2:])
         check_activity(activity, cut, self._units[cut], finite=self._looks_at(activity))
-        signal = sent_again(layers[place], activity.to(self._dtype()), before_pooling=before_pooling)
+        activity = activity.to(self._dtype())
+        signal = sent_again(layers[place], activity, before_pooling=before_pooling)
+        neuron = getattr(layers[place], "neuron", None)
+        if neuron is not None and (before_pooling or getattr(layers[place], "pool", None) is None):
+            tell(neuron, "replayed", activity, None, True, activity)  # who watches the neurons sees what they sent once
         return self._through(layers[place + 1 :], signal)
 
     def _through(self, layers: Sequence[HiddenLayer], signal: Signal) -> Signal:

@@ -20,8 +20,8 @@ class Run:
 
     Attributes:
         neuron: Whose run it was.
-        kind: ``"sequence"`` of currents ``[T, B, ...]``, a ``"constant"`` current ``[B, ...]`` over ``time_steps``, or
-            one ``"step"`` ``[B, ...]``.
+        kind: ``"sequence"`` of currents ``[T, B, ...]``, a ``"constant"`` current ``[B, ...]`` over ``time_steps``,
+            one ``"step"`` ``[B, ...]``, or ``"replayed"``: output of an earlier run that is sent again.
         current: The input current.
         scale: Factor between ``current`` and the current that is meant.
         before: The state before the first step; ``None`` for the state at rest.
@@ -30,7 +30,7 @@ class Run:
     """
 
     neuron: nn.Module
-    kind: Literal["sequence", "constant", "step"]
+    kind: Literal["sequence", "constant", "step", "replayed"]
     current: Tensor
     before: Any
     fresh: bool

@@ -173,13 +173,13 @@ class Passes:
         units = tuple(output.shape[2:]) or (1,)
         now.units.setdefault(population, units)
         now.steps[population] = now.steps.get(population, 0) + len(output)
-        name = "spikes" if sight.spiking else "rate" if sight.ours else "output"
+        name = sight.variable
         size = int(np.prod(units))
         if name in wanted:
             values = self._rows(chosen(output, 2, self.selection.ids(population, name, size)), now)
             part = packed(values) if sight.spiking else values.float().clone()
             now.parts.setdefault((population, name), []).append(part)
-        others = [variable for variable in wanted if variable not in (*OUTPUTS, "lateral")]
+        others = [variable for variable in wanted if variable not in OUTPUTS]
         if not others:
             return
         own = {variable: self.selection.ids(population, variable, size) for variable in others}

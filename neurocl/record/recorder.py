@@ -14,6 +14,7 @@ from neurocl.primitives.annotation import PHASES, annotated
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.record import layout
 from neurocl.record.blocks import Blocks
+from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
 from neurocl.record.selection import Selection
 from neurocl.record.taps import populations_of, tap
@@ -111,6 +112,9 @@ class Recorder:
             )
         for name, module in wanted.items():
             self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
+        if "lateral" in self.selection.variables:
+            for name, circuits in circuits_of(network):
+                self._stops.append(tap_circuits(circuits, self._seeing(name)))
         self._stops += [
             network.register_forward_pre_hook(self._enter).remove,
             network.register_forward_hook(self._leave, always_call=True).remove,

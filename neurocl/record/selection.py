@@ -11,7 +11,8 @@ from torch import Tensor
 from neurocl.primitives.annotation import PHASES
 from neurocl.primitives.checks import BadInput, check_count, check_name
 
-OUTPUTS = ("spikes", "rate", "output")  # what a population sends on, by what it is
+SENT = ("spikes", "rate", "output")  # what a population sends on, by what it is
+OUTPUTS = (*SENT, "lateral")  # what a call shows by itself
 Storage = Literal["auto", "raster", "events"]
 Precision = Literal["float32", "float16"]
 Weights = Literal["none", "values", "changes"]
@@ -25,7 +26,7 @@ class Selection:
     Args:
         variables: ``"spikes"``, ``"rate"`` of rate units, ``"output"`` of other modules; beside these whatever the
             neurons have: ``"voltage"``, ``"current"``, ``"synaptic_current"``, ``"adaptation"``, ``"recovery"``,
-            ``"trace"``; ``"lateral"``, the answers of lateral circuits.
+            ``"trace"``; ``"lateral"``, the answers of frozen lateral neurons to the input of linear layers (HLOP).
         populations: Patterns of names, as ``"layers.*"``; none means all neurons that the network has.
         neurons: How many, taken evenly over the population, or which; for all variables but outputs, or by variable
             or population. ``None`` means all.
@@ -46,7 +47,7 @@ class Selection:
         BadInput: If something is asked for that cannot be.
     """
 
-    variables: Sequence[str] = OUTPUTS
+    variables: Sequence[str] = SENT
     populations: Sequence[str] = ("*",)
     neurons: Neurons | Mapping[str, Neurons] = None
     phases: Sequence[str] = ("training", "evaluation", "replay")
@@ -80,7 +81,7 @@ class Selection:
     @property
     def states(self) -> bool:
         """Whether anything but outputs is asked for."""
-        return any(variable not in (*OUTPUTS, "lateral") for variable in self.variables)
+        return any(variable not in OUTPUTS for variable in self.variables)
 
     def wants(self, population: str) -> bool:
         """Whether a population is recorded."""

@@ -30,6 +30,7 @@ class Sight:
         spiking: Whether the output is spikes, 0 or 1.
         ours: Whether the population is one of our neurons.
         fresh: Whether the neurons started from rest; ``None`` where that cannot be told.
+        name: What the output is, where it is none of spikes, rates of our units, and outputs of other modules.
         others: ``others(ids)`` gives the other variables, ``[T, B, n]`` of the neurons ``ids``, by name.
     """
 
@@ -39,6 +40,12 @@ class Sight:
     ours: bool
     fresh: bool | None
     others: Callable[[Tensor | None], dict[str, Tensor]]
+    name: str = ""
+
+    @property
+    def variable(self) -> str:
+        """What the output is called in the file."""
+        return self.name or ("spikes" if self.spiking else "rate" if self.ours else "output")
 
     @property
     def sequence(self) -> Tensor:
@@ -90,10 +97,21 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
     if kind == "spikingjelly" and states and hasattr(module, "store_v_seq"):
         module.store_v_seq = True  # type: ignore[assignment]
 
+    spiking = kind is not None and not is_integrator(module)
+
     def hook(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        tell(foreign_sight(called, kind, args, output))
+        nonlocal spiking
+        sight = foreign_sight(called, kind, args, output, spiking=spiking)
+        spiking = sight.spiking  # graded spikes are not bits from then on
+        tell(sight)
 
     return module.register_forward_hook(hook).remove
+
+
+def is_integrator(module: nn.Module) -> bool:
+    """Whether another library's neurons never spike: Norse's leaky integrators, SpikingJelly's non-spiking nodes."""
+    name = type(module).__name__
+    return "NonSpiking" in name or (name.startswith("LI") and not name.startswith("LIF"))
 
 
 def sight_of(run: Run) -> Sight:
@@ -105,7 +123,7 @@ def sight_of(run: Run) -> Sight:
         ours=True,
         # units without a state begin anew at every call, or never
         fresh=run.fresh if run.before is not None or run.kind != "step" else None,
-        others=lambda ids: variables_of(run, ids),
+        others=lambda ids: {} if run.kind == "replayed" else variables_of(run, ids),
     )
 
 
@@ -172,8 +190,8 @@ def chosen(values: Tensor, axis: int, ids: Tensor | None) -> Tensor:
     return flat if ids is None else flat.index_select(axis, ids.to(flat.device))
 
 
-def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], output: Any) -> Sight:
-    """Return what a call of another library's module shows."""
+def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], output: Any, *, spiking: bool) -> Sight:
+    """Return what a call of another library's module shows; it is taken as spikes only while all is 0 or 1."""
     parts = output if isinstance(output, tuple | list) else (output,)
     result = parts[0] if parts and isinstance(parts[0], Tensor) else None
     if result is None or result.ndim < 1:
@@ -193,7 +211,7 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
             if value.shape == result.shape
         }
 
-    spiking = kind is not None and bool(((result == 0) | (result == 1)).all())
+    spiking = spiking and bool(((result == 0) | (result == 1)).all())
     return Sight(output=result.detach(), timed=timed, spiking=spiking, ours=False, fresh=None, others=others)
 
 

@@ -86,6 +86,16 @@ def test_norse_cells_and_sequences(path):
         assert torch.equal(traces["1"].torch("voltage"), seen(voltages))
         assert torch.equal(traces["3"].torch("output"), seen(outputs))
         assert traces["1"].raster().any()
+    silent = nn.ModuleDict({"integrator": norse.LICell(), "spiking": norse.LIFCell()})
+    with record.Recorder(path.with_name("c.h5"), silent) as recorder, recorder.samples():
+        state = other = None
+        for x in (torch.zeros(BATCH, 3), torch.ones(BATCH, 3)):  # zeros first, which could be spikes
+            _, state = silent["integrator"](x, state)
+            _, other = silent["spiking"](x, other)
+    with record.open(path.with_name("c.h5")) as traces:
+        assert traces["integrator"].variables == ["output"]
+        assert traces["integrator"].read("output").shape == (BATCH, 2, 3)
+        assert traces["spiking"].variables == ["spikes"]
     sequence = norse.LIF()
     with record.Recorder(path.with_name("b.h5"), sequence):
         spikes, _ = sequence(drive() * 20)

@@ -8,6 +8,7 @@ from torch import nn
 from neurocl import record
 from neurocl.networks import CNN, MLP, Recurrent
 from neurocl.neurons import LIF, AdaptiveLIF, CurrentLIF, Izhikevich, ParametricLIF
+from neurocl.plasticity import attach_lateral
 from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
@@ -375,3 +376,41 @@ def test_unknown_things_in_a_file_are_named_with_close_matches(path):
     with record.open(path) as empty:
         assert len(empty) == 0
         assert empty.populations == []
+
+
+@pytest.mark.parametrize("training", ["dsr", "surrogate"])
+def test_answers_of_lateral_circuits_are_recorded_as_their_rows_grow(training, path):
+    network = mlp(training=training, head="single")
+    circuits = attach_lateral(network, rows=3)
+    for rows in (3, 6):
+        circuits.begin_task()
+        for seed in range(4):
+            network(inputs(seed=seed)).square().sum().backward()
+        circuits.end_task()
+        recorder = record.Recorder(path, network, variables=("spikes", "lateral"), resume=path.exists())
+        with recorder, recorder.samples(labels=torch.full((5,), rows)), torch.no_grad():
+            network.eval()(inputs())
+        network.train()
+        with record.open(path) as traces:
+            answers = traces["layers.1.synapse"].read("lateral", label=rows)
+            assert answers.shape[2] == rows
+            layer = network.layers[1].synapse
+            old = next(each for each in layer._forward_hooks.values() if hasattr(each, "circuits")).circuits[0].old
+            spikes = traces["layers.0"].torch("spikes", label=rows).float()
+            torch.testing.assert_close(torch.from_numpy(answers), spikes @ old.T, rtol=1e-4, atol=1e-5)
+
+
+def test_patterns_that_are_replayed_behind_a_cut_are_in_the_file_with_what_they_drive(path):
+    network, x = mlp(), inputs()
+    activity = network.activity_at("layers.0", x)
+    with (
+        record.Recorder(path, network, variables=("spikes", "voltage")),
+        annotated(phase="replay", labels=torch.arange(5)),
+    ):
+        network.forward_from("layers.0", activity)
+    with record.open(path) as traces:
+        replayed = traces["layers.0"].raster(phase="replay")
+        assert (replayed == activity.transpose(0, 1).numpy().astype(bool)).all()
+        assert traces["layers.1"].raster(label=2).shape == (1, 16, 10)
+        assert len(traces) == 5
+        assert traces["layers.1"].variables == ["spikes", "voltage"]
