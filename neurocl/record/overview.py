@@ -16,6 +16,7 @@ from neurocl.primitives.checks import BadInput
 from neurocl.record import analysis, plots
 from neurocl.record.population import Population
 from neurocl.record.reading import Traces
+from neurocl.record.selection import SENT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +89,7 @@ def variation_of(population: Population, samples: NDArray[np.int64], dt_ms: floa
 
 def output_of(population: Population) -> str | None:
     """Return what a population sends on, if that was recorded."""
-    return next((name for name in ("spikes", "rate", "output") if name in population.variables), None)
+    return next((name for name in SENT if name in population.variables), None)
 
 
 def history_of(traces: Traces, population: str) -> list[list[Activity]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.record import layout
+from neurocl.record.selection import SENT
 
 
 class Spikes(NamedTuple):
@@ -183,7 +184,7 @@ class Population:
     @property
     def output(self) -> str:
         """What the population sends on: ``"spikes"``, ``"rate"`` or ``"output"``."""
-        for name in ("spikes", "rate", "output"):
+        for name in SENT:
             if name in self.variables:
                 return name
         raise BadInput(f"{self.name} has no output recorded, only {', '.join(self.variables)}: name one of these")

@@ -155,16 +155,15 @@ class TraceFile:
         """Wait until the disk has what was committed: from then on it outlives a power cut."""
         os.fsync(int(self.file.id.get_vfd_handle()))
 
-    def close(self, *, finish: bool = True) -> None:
+    def close(self) -> None:
         """Close the file, with the views that other readers look for; twice is as good as once."""
         if self._file is None:
             return
         self._datasets.clear()
         try:
-            if finish:
-                self.commit()
-                self._plain()
-                views.add(self.file)
+            self.commit()
+            self._plain()
+            views.add(self.file)
             self._file.close()
             give_back(self.path)
         finally:

@@ -58,7 +58,7 @@ def test_a_snntorch_sequential_with_hidden_states_looped_inside_a_module(path):
             self.body = nn.Sequential(nn.Linear(8, 5), snn.Leaky(beta=0.9, init_hidden=True))
 
         def forward(self, x):
-            snn.utils.reset(self.body) if hasattr(snn, "utils") else None
+            self.body[1].reset_mem()
             return torch.stack([self.body(now) for now in x])
 
     network = Net()
