@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -46,16 +47,17 @@ class CLASSP(optim.Optimizer):
             fills: the published vision schedule, as long as its first task.
         maximize: Climb.
         foreach: Lists of tensors at once; the default on a GPU. Results equal those of the other ways to rounding.
-        fused: In place in chunks that stay in the cache, without temporaries of the weights' size but for masks and
-            quantiles; the default on a CPU, and there only. ``False`` for both: tensor by tensor.
+        fused: In one pass over memory, without temporaries of the weights' size but for masks and quantiles: on a CPU,
+            where it is the default, in chunks that stay in the cache; on a CUDA device as one Triton kernel a tensor
+            (tensors of float64 or odd layouts are computed one by one there). ``False`` for both: tensor by tensor.
 
     Attributes:
         state: By parameter ``history`` (of its shape; float32 for half precision), ``step``, and ``frozen`` if asked.
 
     Raises:
         BadInput: For hyperparameters out of range, no parameters, or parameters that are not real floating-point
-            numbers; from ``step`` for sparse or non-finite gradients, the parameter named: no weight and no history has
-            changed then. On a GPU that look takes one wait for the device a step.
+            numbers or not where ``fused=True`` works; from ``step`` for sparse or non-finite gradients, the parameter
+            named: no weight and no history has changed then. On a GPU that look takes one wait for the device a step.
 
     Source:
         Ludwig 2024, CLASSP, arXiv:2405.09637: the rule of its pseudo-code. Differs from the released code, whose
@@ -121,13 +123,16 @@ class CLASSP(optim.Optimizer):
         Saturation(**{name: options[name] for name in OF_SATURATION})  # what can be hashed
         super().add_param_group(param_group)
         for name, parameter in named(self.param_groups[-1], len(self.param_groups) - 1):
-            if not parameter.is_floating_point() or (self.fused and not parameter.is_cpu):
+            wrong = None
+            if not parameter.is_floating_point():
+                wrong = f"{name} must hold real floating-point numbers to be learnt; got {parameter.dtype}"
+            elif self.fused and not (parameter.is_cpu or parameter.is_cuda):
+                wrong = f"fused=True is for the CPU and CUDA devices; {name} is on {parameter.device}: leave fused out"
+            elif self.fused and parameter.is_cuda and find_spec("triton") is None:
+                wrong = f"fused=True on {parameter.device} needs Triton: pip install triton, or leave fused out"
+            if wrong:
                 del self.param_groups[-1]
-                if parameter.is_floating_point():
-                    raise BadInput(
-                        f"fused=True is the way of the CPU; {name} is on {parameter.device}: leave fused out"
-                    )
-                raise BadInput(f"{name} must hold real floating-point numbers to be learnt; got {parameter.dtype}")
+                raise BadInput(wrong)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -232,11 +237,14 @@ class CLASSP(optim.Optimizer):
         return gradient if group["maximize"] else -gradient
 
     def _step_alone(self, group: dict[str, Any], parameter: Tensor, norm: float | None) -> None:
-        state, rate = self.state[parameter], as_number(group["lr"])
-        step_in_chunks(
+        state, rate, gradient = self.state[parameter], as_number(group["lr"]), self._gradient(parameter)
+        step = step_in_chunks
+        if self.fused and fits_kernel(parameter, state["history"], gradient):
+            step = kernel()
+        step(
             parameter.detach(),
             state["history"],
-            self._gradient(parameter),
+            gradient,
             gate=gate_of(group),
             step_size=rate,
             climb=group["maximize"],
@@ -266,6 +274,19 @@ class CLASSP(optim.Optimizer):
                 saturation=saturation_of(group),
                 plain=plain,
             )
+
+
+def fits_kernel(*tensors: Tensor) -> bool:
+    """Whether weight, history and gradient can pass through the kernel of a GPU."""
+    plain = all(tensor.is_contiguous() and tensor.dtype != torch.float64 for tensor in tensors)
+    return plain and all(tensor.is_cuda for tensor in tensors)
+
+
+def kernel() -> Callable[..., None]:
+    """Return the step of a GPU; only here is Triton needed."""
+    from neurocl.plasticity.saturating_kernel import step_in_one_kernel
+
+    return step_in_one_kernel
 
 
 def kept_type(parameter: Tensor) -> torch.dtype:
