@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import numpy as np
 
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.record import layout, views
+from neurocl.record import journal, layout, views
 
 SLAB_BYTES = 1 << 24  # copied at a time
 # an ordinary file; one that this process is writing; one whose writer is at work, or was killed
 READING: list[dict[str, bool]] = [{}, {"locking": False}, {"swmr": True}, {"swmr": True, "locking": False}]
+
+
+PATIENCE_S = 10.0  # that a reader waits for a writer to end a change, which takes milliseconds
 
 
 def opened_for_reading(path: Path) -> h5py.File:
@@ -26,6 +30,58 @@ def opened_for_reading(path: Path) -> h5py.File:
     Raises:
         BadInput: If there is none, or it is no HDF5 file.
     """
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            settle(path)
+            file = opened_as_it_is(path)
+        except BadInput:
+            if not being_changed(path) or time.monotonic() > give_up:
+                raise
+        else:
+            if not being_changed(path) or time.monotonic() > give_up:
+                return file
+            file.close()  # a change has begun since it was settled
+        time.sleep(0.005)
+
+
+def being_changed(path: Path) -> bool:
+    """Whether a change of a file has begun and not ended."""
+    return journal.journal_of(path).exists()
+
+
+def lock_of(path: Path) -> Path:
+    """Return the file whose lock stands for a path."""
+    return path.with_name(f".{path.name}{files.LOCK}")
+
+
+def settle(path: Path) -> None:
+    """Undo a change in whose middle the writer was killed.
+
+    Raises:
+        BadInput: If a writer is in the middle of one, or the file cannot be written to.
+    """
+    if not being_changed(path):
+        return
+    try:
+        lock = files.locked(lock_of(path))
+    except BlockingIOError as error:
+        raise BadInput(f"{path} is being changed by its writer: try again in a moment") from error
+    try:
+        journal.roll_back(path)
+    except OSError as error:
+        raise BadInput(
+            f"the writer of {path} was killed in the middle of a change, and undoing that takes write permission "
+            f"({error.strerror or error}): give it, or copy the file and {journal.journal_of(path).name} elsewhere"
+        ) from error
+    finally:
+        if lock is not None:
+            files.remove(lock_of(path))
+            os.close(lock)
+
+
+def opened_as_it_is(path: Path) -> h5py.File:
+    """Open a file to read in the first way that works."""
     first: Exception | None = None
     for mode in READING if not cut_short(path) else READING[:1]:
         try:
@@ -57,12 +113,9 @@ def valid_lengths(file: h5py.File) -> dict[str, int]:
 
 
 def in_order(path: Path) -> bool:
-    """Whether a file was closed, and not just left."""
-    try:
-        with h5py.File(path, "r+", locking=False):
-            return True
-    except OSError:
-        return False
+    """Whether a file was closed, and not just left: its superblock says so."""
+    with path.open("rb") as file:
+        return file.read(12)[11:] == b"\0"
 
 
 def shortened(path: Path, lengths: dict[str, int]) -> None:

@@ -1,8 +1,9 @@
 """The file itself: growing datasets, committed block by block, that stay readable whatever happens to the writer.
 
 HDF5's single-writer mode keeps the file consistent on the disk at all times, at a price: while it is on nothing new can
-be created. Datasets are therefore created in lots, with the mode off for a moment. What counts is written last, the
-lengths up to which everything is whole: a process killed at any moment loses what came after its last commit.
+be created. Datasets are therefore created in lots, with the mode off for a moment and a journal that undoes the lot if
+the process is killed in it. What counts is written last, the lengths up to which everything is whole: a process killed
+at any moment loses what came after its last commit.
 """
 
 import errno
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.record import layout, views
-from neurocl.record.recovery import in_order, opened_for_reading, shortened, valid_lengths
+from neurocl.record import journal, layout, views
+from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened, valid_lengths
 
 RESERVE, MARGIN = 1 << 22, 1 << 20  # bytes asked for ahead; what is always left for the file to be closed
 PER_DATASET = 1 << 13  # bytes that a new dataset takes before it holds anything
@@ -45,10 +46,12 @@ class TraceFile:
     def __init__(self, path: Path, run: dict[str, Any], *, resume: bool = False) -> None:
         self.path, self.lengths, self.committed = path, {}, {}
         self._file: h5py.File | None = None
+        self._change: journal.JournalledFile | None = None  # where the file is changed outside single-writer mode
         self._datasets: dict[str, h5py.Dataset] = {}
         self._needed = self._room = 0  # bytes that the file takes at most; bytes that it has on the disk
         self._lock = claimed(path)
         try:
+            journal.roll_back(path)
             there = path.exists()
             if there and not resume:
                 raise BadInput(
@@ -162,15 +165,12 @@ class TraceFile:
         self._datasets.clear()
         try:
             self.commit()
-            self._plain()
-            views.add(self.file)
+            views.add(self._plain())
             self._file.close()
+            self._end_change()
             give_back(self.path)
         finally:
-            with suppress(Exception):
-                self._file.close()
-            self._file = None
-            self._release()
+            self.abandon()
 
     def _release(self) -> None:
         """Let other writers have the path."""
@@ -180,12 +180,16 @@ class TraceFile:
             self._lock = None
 
     def abandon(self) -> None:
-        """Let go of the file after an error in writing: what was committed stays readable."""
+        """Let go of the file after an error in writing: what was committed stays readable, and a lot is undone."""
         file, self._file = self._file, None
         self._datasets.clear()
         if file is not None:
             with suppress(Exception):
                 file.close()
+            with suppress(Exception):
+                if self._change is not None:
+                    self._change.close()
+                journal.roll_back(self.path)
                 give_back(self.path)
         self._release()
 
@@ -195,10 +199,7 @@ class TraceFile:
 
     def _create(self, run: dict[str, Any]) -> None:
         files.check_writable(self.path.parent)
-        self._file = h5py.File(self.path, "w-", libver=layout.LIBVER, locking=False)
-        self._file.flush()
-        self._needed = self._room = self.path.stat().st_size
-        layout.begin(self._file, run)
+        files.write(self.path, lambda fresh: begin_file(fresh, run))
         kinds: dict[str, Any] = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
         kinds |= {f"{layout.MARKS}/{name}": ((), dtype, {}) for name, dtype in layout.MARKERS.items()}
         self.create(kinds, nodes={})
@@ -216,24 +217,33 @@ class TraceFile:
 
     def _open(self, lengths: dict[str, int]) -> None:
         """Open a file that holds these lengths and nothing behind them."""
-        self._datasets.clear()
-        self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
-        self._needed = self._room = self.path.stat().st_size
-        views.remove(self._file)
         self.lengths, self.committed = dict(lengths), dict(lengths)
+        views.remove(self._plain())
         self._swmr()
 
     def _plain(self) -> h5py.File:
-        """Leave single-writer mode, in which nothing can be created."""
-        file = self.file
+        """Leave single-writer mode, in which nothing can be created; what changes from now on can be undone."""
         self._datasets.clear()
-        if file.swmr_mode:
-            file.close()
-            self._file = None
+        if self._file is not None:
+            self._file.close()
             give_back(self.path)
-            self._file = file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
-            self._needed = self._room = self.path.stat().st_size  # HDF5 gave back what it had not used
-        return file
+        journal.begin(self.path)
+        self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        if self._file.swmr_mode:  # it still is where a reader in this process holds the file
+            journal.end(self.path)
+        else:
+            self._file.close()
+            self._change = journal.JournalledFile(self.path)
+            self._file = h5py.File(self._change, "r+", libver=layout.LIBVER)
+        self._needed = self._room = self.path.stat().st_size  # HDF5 gave back what it had not used
+        return self._file
+
+    def _end_change(self) -> None:
+        """Make what was changed count; the file is closed."""
+        if self._change is not None:
+            self._change.close()
+            self._change = None
+        journal.end(self.path)
 
     def _reserve(self, size: int) -> None:
         """Make sure that the disk has room for ``size`` more bytes, before HDF5 finds out and breaks down over it."""
@@ -241,7 +251,7 @@ class TraceFile:
         if needed + MARGIN > self._room:
             for grown in (needed + MARGIN + RESERVE, needed + MARGIN):
                 try:
-                    allocate(self.file, self._room, grown - self._room)
+                    allocate(self.path, self._room, grown - self._room)
                 except OSError:
                     if grown == needed + MARGIN:
                         raise
@@ -262,15 +272,35 @@ class TraceFile:
         valid[...] = counted
         valid.attrs["names"] = json.dumps(self._names)
         file.flush()
-        if not file.swmr_mode:  # it still is where a reader in this process holds the file
-            file.swmr_mode = True
+        if self._change is None:  # single-writer mode is on, for a reader in this process
+            return
+        file.close()
+        self._change.close()
+        self._change = None
+        journal.begin(self.path)  # the lot counts; what opening for single-writer mode leaves for a moment does not
+        self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        self._file.swmr_mode = True
+        self._needed = self._room = self.path.stat().st_size
+        journal.end(self.path)
 
 
-def allocate(file: h5py.File, start: int, size: int) -> None:
+def begin_file(fresh: Path, run: dict[str, Any]) -> None:
+    """Write a file without any dataset yet."""
+    if shutil.disk_usage(fresh.parent).free < MARGIN:  # HDF5 breaks down over a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with h5py.File(fresh, "w", libver=layout.LIBVER, locking=False) as file:
+        layout.begin(file, run)
+
+
+def allocate(path: Path, start: int, size: int) -> None:
     """Have the disk set room aside behind what a file has."""
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(int(file.id.get_vfd_handle()), start, size)
-    elif shutil.disk_usage(Path(file.filename).parent).free < size:
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, start, size)
+        finally:
+            os.close(descriptor)
+    elif shutil.disk_usage(path.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -304,11 +334,6 @@ def claimed(path: Path) -> int | None:
         raise BadInput(
             f"{path} is being written by another recorder: close that first, or choose another path"
         ) from error
-
-
-def lock_of(path: Path) -> Path:
-    """Return the file whose lock stands for a path."""
-    return path.with_name(f".{path.name}{files.LOCK}")
 
 
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

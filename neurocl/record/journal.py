@@ -1,0 +1,179 @@
+"""An undo journal: what a file was before a change that a kill would leave half done.
+
+HDF5 keeps a file consistent at all times in its single-writer mode alone, and nothing new can be created in that mode.
+While something is created, every byte is therefore saved before it is written over; whoever next opens the file finds
+the journal and puts the bytes back. Written by plain system calls, in order: that outlives the process, no power cut.
+"""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+from neurocl.primitives import files
+
+SUPERBLOCK = 48  # bytes at the start of an HDF5 file of our version
+ROOM = 1 << 17  # bytes that the disk must have for a journal, before anything changes
+HEAD = struct.Struct("<8sq")  # magic, size of the file
+ENTRY = struct.Struct("<qqI")  # where, how many bytes, their checksum with the two before
+MAGIC = b"neurocl\x01"
+
+
+def journal_of(path: Path) -> Path:
+    """Return the file that stands for an unfinished change of ``path``."""
+    return path.with_name(f".{path.name}.journal")
+
+
+def begin(path: Path) -> None:
+    """Begin a journal with a file's size and superblock; one that is there is replaced in one step.
+
+    Raises:
+        OSError: If the disk has no room for it; the file is as it was.
+    """
+    journal = journal_of(path)
+    fresh = journal.with_name(f"{journal.name}.new")
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, ROOM)
+        head = HEAD.pack(MAGIC, path.stat().st_size)
+        with path.open("rb") as file:
+            start = entry(0, file.read(SUPERBLOCK))
+        os.pwrite(descriptor, head + start, 0)
+        fresh.replace(journal)
+    except BaseException:
+        files.remove(fresh)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def end(path: Path) -> None:
+    """The change is whole: from now on it counts."""
+    files.remove(journal_of(path))
+
+
+def entry(offset: int, old: bytes) -> bytes:
+    """Bytes that are about to be written over, as the journal holds them."""
+    return ENTRY.pack(offset, len(old), checksum(offset, old)) + old
+
+
+def checksum(offset: int, old: bytes) -> int:
+    """Of an entry: a kill can leave the last one half written."""
+    return zlib.crc32(old, zlib.crc32(struct.pack("<qq", offset, len(old))))
+
+
+def roll_back(path: Path) -> None:
+    """Make a file what it was when its journal began, if there is one; the caller holds the file's lock.
+
+    May be killed and done again.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    journal = journal_of(path)
+    try:
+        saved = journal.read_bytes()
+    except FileNotFoundError:
+        return
+    if len(saved) >= HEAD.size and path.exists():
+        magic, size = HEAD.unpack_from(saved)
+        if magic == MAGIC:
+            entries = list(whole_entries(saved))
+            with path.open("rb+") as file:
+                for offset, old in reversed(entries):  # the oldest last
+                    file.seek(offset)
+                    file.write(old)
+                file.truncate(size)
+    journal.unlink(missing_ok=True)
+
+
+def whole_entries(saved: bytes) -> list[tuple[int, bytes]]:
+    """Return the entries of a journal, up to where the process was killed."""
+    found, place = [], HEAD.size
+    while place + ENTRY.size <= len(saved):
+        offset, length, check = ENTRY.unpack_from(saved, place)
+        old = saved[place + ENTRY.size : place + ENTRY.size + length]
+        if length <= 0 or len(old) != length or checksum(offset, old) != check:
+            break
+        found.append((offset, old))
+        place += ENTRY.size + length
+    return found
+
+
+class JournalledFile(io.RawIOBase):
+    """A file for HDF5 to change, whose journal has begun: what is written over is saved first."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR)
+        self._journal = os.open(journal_of(path), os.O_RDWR)
+        saved = os.pread(self._journal, 1 << 20, 0)
+        self._end = HEAD.size + sum(ENTRY.size + len(old) for _, old in whole_entries(saved))
+        self._size = HEAD.unpack_from(saved)[1]  # bytes beyond are new, and need not be saved
+        self._place = 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor of the file."""
+        return self._file
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a place."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._file).st_size}[whence]
+        self._place = start + offset
+        return self._place
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read from here."""
+        view = memoryview(buffer).cast("B")
+        count = os.preadv(self._file, [view], self._place)
+        self._place += count
+        return count
+
+    def write(self, data: Any, /) -> int:
+        """Save what stands here, and write over it."""
+        view = memoryview(data).cast("B")
+        self._save(self._place, self._place + len(view))
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._file, view[done:], self._place + done)
+        self._place += done
+        return done
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Save what is cut off, and cut."""
+        size = self._place if size is None else size
+        self._save(size, self._size)
+        os.ftruncate(self._file, size)
+        return size
+
+    def close(self) -> None:
+        """Close; the journal stays."""
+        if not self.closed:
+            os.close(self._file)
+            os.close(self._journal)
+        super().close()
+
+    def _save(self, start: int, stop: int) -> None:
+        length = min(stop, self._size) - start
+        if length > 0:
+            saved = entry(start, os.pread(self._file, length, start))
+            os.pwrite(self._journal, saved, self._end)
+            self._end += len(saved)
