@@ -48,7 +48,7 @@ class Config:
     gamma: float = 1.0  # share of old importance kept at a new task; 1 forgets nothing
     fisher: ImportanceKind = "exact"  # "empirical" (labels only), "sampled"; "activation": NAI-style, units by activity
     fisher_samples: int = 0  # samples of a task that importance is taken over; 0 means all
-    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999
+    optimiser: OptimiserName = "adam"  # betas 0.9, 0.999; "classp": weights are pulled after its step, not penalised
     fresh_optimiser: bool = True  # whether every task begins with an optimiser without memory
     learning_rate: float = 1e-3  # a step; van de Ven et al. 2022
     batch_size: int = 32  # samples a step
@@ -72,6 +72,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         head="multi" if task_shape.setting == "task-incremental" else config.head,
         seed=seed,
     )
+    gated = config.optimiser == "classp"  # the penalty must meet neither its gate nor its history
     ewc = EWC(
         network,
         OnlineEWC(strength=config.strength, gamma=config.gamma),
@@ -80,6 +81,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         seed=seed,
         device=device,
         sequence=task_shape.time_steps is not None,
+        pull=config.learning_rate if gated else 0.0,
     )
     return GradientLearner(
         network,
@@ -89,7 +91,8 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         device=device,
         loss_mask=config.loss_mask,
         fresh_optimiser=config.fresh_optimiser,
-        loss_terms={"batch": batch_loss, "penalty": ewc.penalty},
+        loss_terms={"batch": batch_loss} if gated else {"batch": batch_loss, "penalty": ewc.penalty},
+        after_step=(ewc.pull_back,) if gated else (),
         at_task_end=(ewc.consolidate,),
         parts={"ewc": ewc},
         abilities=Abilities(needs_boundaries=True),

@@ -22,7 +22,6 @@ from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
 from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over
 from neurocl.learners.updates import Updates
 from neurocl.networks import evaluating
-from neurocl.plasticity import CLASSP
 from neurocl.primitives.checks import BadInput, check_finite, check_name
 from neurocl.primitives.tasks import Batch, Task
 
@@ -176,7 +175,7 @@ class GradientLearner:
         self._forgets = self.fresh_optimiser and task.boundary != "blurry"
         self._renew_optimiser()
         own = any(isinstance(part, Updates) for part in self.parts.values())
-        self._reports = isinstance(self._optimiser, CLASSP) and not own  # every run with CLASSP tells what it changed
+        self._reports = self._updates.wanted and not own
         if self._reports:
             self._updates.begin(task)
         for act in self.at_task_begin:

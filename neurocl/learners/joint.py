@@ -86,6 +86,10 @@ class Joint:
         """Count bytes, all samples among them; with ``probe`` measure operations and firing rates too."""
         return replace(self.learner.cost(probe), memory_bytes=self.memory.bytes)
 
+    def diagnostics(self) -> dict[str, Any]:
+        """Return what the learner trained last has to say."""
+        return self.learner.diagnostics()
+
     def state_dict(self) -> dict[str, Any]:
         """Return the samples, the learner trained last, and what is known of the tasks."""
         kept = [field.name for field in fields(Task) if field.name != "batches"]

@@ -17,6 +17,7 @@ from neurocl.learners.optimisers import MakeOptimiser
 from neurocl.learners.phases import Progress
 from neurocl.learners.replay import Replay
 from neurocl.learners.sparse_replay import unit_activity
+from neurocl.learners.updates import Updates
 from neurocl.networks import Network
 from neurocl.plasticity import CapacityExhausted, NewWeights, StructuralPlasticity, annealed_share
 from neurocl.plasticity.fisher import dense_products
@@ -106,7 +107,8 @@ class NISPALearner:
         self.seed, self.name, self.device = seed, name, torch.device(device)
         self.abilities = Abilities(needs_boundaries=True, replays=replay is not None)
         self.steps = self.tasks_begun = 0
-        self._make_optimiser = optimiser
+        self._updates = Updates(self.network)
+        self._make_optimiser = self._updates.watching(optimiser)
         self._optimiser: optim.Optimizer | None = None
         self._classes = SeenClasses()
         self._progress: Progress | None = None
@@ -117,6 +119,7 @@ class NISPALearner:
         self.network.begin_task(task)
         self._classes.add(task)
         self.tasks_begun += 1
+        self._updates.begin(task)
         sequence = self.network.shape.time_steps is not None
         held_out = HeldOut(task, share=self.validation_share, seed=self.seed, sequence=sequence)
         self._progress = Progress(task=task, held_out=held_out, densities=self.plasticity.present())
@@ -148,12 +151,14 @@ class NISPALearner:
         if not progress.stopped:
             self._end_early(progress)
         self.network.zero_grad(set_to_none=True)
+        if self._updates.wanted:
+            self._updates.end(task)
         self._optimiser = self._progress = None
         self.plasticity.promote()
         self.plasticity.reinitialise()
         if self.replay is not None:
             self.replay.store_task(task)
-        self._report = progress.report()
+        self._report = progress.report() | self._updates.named()
         if told := progress.lost_density(self.plasticity.present()):
             warnings.warn(f"{self.name}: {told}", CapacityExhausted, stacklevel=2)
 
@@ -187,6 +192,7 @@ class NISPALearner:
                 "classes": self._classes.state_dict(),
                 "steps": self.steps,
                 "tasks_begun": self.tasks_begun,
+                "updates": self._updates.state_dict(),
             }
         )
 
@@ -198,6 +204,7 @@ class NISPALearner:
             self.replay.load_state_dict(state["replay"])
         self._classes.load_state_dict(state["classes"])
         self.steps, self.tasks_begun = state["steps"], state["tasks_begun"]
+        self._updates.load_state_dict(state["updates"])
 
     def _learn(self, batch: Batch, task: Task) -> dict[str, float]:
         """Make one step of gradient descent."""

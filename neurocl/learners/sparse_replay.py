@@ -17,6 +17,7 @@ from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
 from neurocl.learners.optimisers import MakeOptimiser
 from neurocl.learners.replay_windows import Window
 from neurocl.learners.unit_readouts import UnitReadout
+from neurocl.learners.updates import Updates
 from neurocl.networks import Network
 from neurocl.plasticity import StructuralPlasticity, annealed_share
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
@@ -96,7 +97,8 @@ class SparseReplayLearner:
         self.seed, self.name, self.device = seed, name, torch.device(device)
         self.abilities = Abilities(needs_boundaries=True, replays=window is not None)
         self.steps = 0
-        self._make_optimiser = optimiser
+        self._updates = Updates(self.network)
+        self._make_optimiser = self._updates.watching(optimiser)
         self._optimiser: optim.Optimizer | None = None
         self._classes = SeenClasses()
         self._task: Task | None = None
@@ -110,6 +112,7 @@ class SparseReplayLearner:
         self.network.begin_task(task)
         self._classes.add(task)
         self._task, self._task_step = task, 0
+        self._updates.begin(task)
         self._report = {"silent_layers": [], "selected": []}
 
     def observe(self, batch: Batch) -> dict[str, float]:
@@ -152,6 +155,9 @@ class SparseReplayLearner:
         self.network.zero_grad(set_to_none=True)
         self._optimiser = self._task = None
         self.working.rest()
+        if self._updates.wanted:
+            self._updates.end(task)
+            self._report |= self._updates.named()
         self.plasticity.promote()
         if self.reinitialise:
             self.plasticity.reinitialise()
@@ -206,6 +212,7 @@ class SparseReplayLearner:
                 "window": None if self.window is None else self.window.state_dict(),
                 "classes": self._classes.state_dict(),
                 "steps": self.steps,
+                "updates": self._updates.state_dict(),
             }
         )
 
@@ -220,6 +227,7 @@ class SparseReplayLearner:
             self.window.load_state_dict(state["window"])
         self._classes.load_state_dict(state["classes"])
         self.steps = state["steps"]
+        self._updates.load_state_dict(state["updates"])
 
     def _begin_phase(self, task: Task, phase: int) -> None:
         """Select units by their activity on the task's first samples, rewire, and renew network and optimiser."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from neurocl.learners.optimisers import MakeOptimiser
+from neurocl.plasticity import CLASSP
 from neurocl.primitives.tasks import Task
 
 DECILES = tuple(place / 10 for place in range(11))
@@ -41,6 +42,11 @@ class Updates:
 
         return made
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the optimiser made last is CLASSP, whose every run tells what it changed."""
+        return isinstance(self._optimiser, CLASSP)
+
     def begin(self, task: Task) -> None:
         """Remember the weights; to be called when a task begins, after the head has grown."""
         self._before = {name: p.detach().clone() for name, p in self.network.named_parameters()}
@@ -63,6 +69,10 @@ class Updates:
     def diagnostics(self) -> dict[str, Any]:
         """Return shares, overlaps with all earlier tasks and deciles of the saturation at the end of the last task."""
         return self._latest
+
+    def named(self) -> dict[str, Any]:
+        """Return the diagnostics under their name among others; nothing before there are any."""
+        return {"updates": self._latest} if self._latest else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sets of all tasks."""

@@ -33,11 +33,13 @@ class CLASSP(optim.Optimizer):
 
     Args:
         params: Parameters, named parameters, or groups of them. Named ones are called by name in errors.
-        lr: :math:`\alpha`, about the first change of a weight whatever its gradient: 0.001 to 0.03.
+        lr: :math:`\alpha`, about the first change of a weight whatever its gradient (large against
+            :math:`\epsilon^{1/p}`): 0.001 to 0.03.
         power: p, see :class:`Saturation`.
         threshold: Of the gate, see :class:`DriveGate`: scale-free but for the ``"absolute"`` kind; for ``"quantile"``
             and ``"winners"`` the share of synapses that may move.
-        epsilon: :math:`\epsilon`, in the p-th power of the gradient's unit; 0 makes the rule free of the loss's scale.
+        epsilon: :math:`\epsilon`, in the p-th power of the gradient's unit; 0 makes the rule free of the loss's scale,
+            while :math:`|d|^p` stays within the type's range (see :class:`Saturation`).
         gate: ``"relative"``, ``"absolute"`` (the printed rule), ``"quantile"`` or ``"winners"``; the last two select
             among all drives of a tensor at every step, which about doubles its time.
         threshold_depression: The threshold of drives that lower a weight; ``None``: as for those that raise it.
@@ -114,13 +116,7 @@ class CLASSP(optim.Optimizer):
         Raises:
             BadInput: If an option is out of range, or a parameter cannot be learnt; the optimiser is as before then.
         """
-        options = self.defaults | param_group
-        check_number("lr", as_number(options["lr"]), at_least=0)
-        check_count("plain_steps", options["plain_steps"], at_least=0)
-        if not isinstance(options["maximize"], bool):
-            raise BadInput(f"maximize must be True or False; got {options['maximize']!r}")
-        DriveGate(**{name: options[of] for name, of in OF_GATE.items()})  # not from the cache, which only takes
-        Saturation(**{name: options[name] for name in OF_SATURATION})  # what can be hashed
+        check_options(self.defaults | param_group)
         super().add_param_group(param_group)
         for name, parameter in named(self.param_groups[-1], len(self.param_groups) - 1):
             wrong = None
@@ -147,8 +143,7 @@ class CLASSP(optim.Optimizer):
                 loss = closure()
         norms = check_gradients(self.param_groups)
         for group in self.param_groups:  # all before the first weight moves: options may have changed since
-            check_number("lr", as_number(group["lr"]), at_least=0)
-            gate_of(group), saturation_of(group)
+            check_options(group)
         for group in self.param_groups:
             due = [parameter for parameter in group["params"] if parameter.grad is not None]
             for parameter in due:
@@ -170,10 +165,13 @@ class CLASSP(optim.Optimizer):
         """Return the share of weights that the gates let move at the present gradients; changes nothing.
 
         Raises:
-            BadInput: If no parameter has a gradient: ask between the backward pass and ``zero_grad``.
+            BadInput: If no parameter has a gradient: ask between the backward pass and ``zero_grad``; or if ``step``
+                would refuse the gradients.
         """
         moving, there = 0, 0
+        check_gradients(self.param_groups)
         for group in self.param_groups:
+            check_options(group)
             gate = gate_of(group)
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -184,9 +182,10 @@ class CLASSP(optim.Optimizer):
         return moving / there
 
     def freeze(self, parameter: Tensor, mask: Tensor) -> None:
-        """Let no weight move, and no history grow, where ``mask`` is True.
+        """Let no step of this rule move a weight, and no history grow, where ``mask`` is True.
 
-        To the gate they are synapses without drive: they count in a tensor's mean square and among its synapses.
+        To the gate they are synapses without drive: they count in a tensor's mean square and among its synapses. What
+        changes weights behind the rule, projection by lateral circuits or a consolidation's pull, is not bound by it.
 
         Raises:
             BadInput: If the parameter is not this optimiser's, or the mask is not boolean and of its shape.
@@ -207,9 +206,9 @@ class CLASSP(optim.Optimizer):
         Where both name the parameters of a group, and the same ones, they are matched by name; else by order.
 
         Raises:
-            BadInput: If it is another optimiser's, or a history has not its parameter's shape; nothing changes then.
+            BadInput: If it is another optimiser's, or does not fit the parameters; nothing changes then.
         """
-        saved, found = matched(self.param_groups, state_dict)
+        saved, found = matched(self.param_groups, state_dict, self.defaults)
         super().load_state_dict(state_dict | {"param_groups": saved})
         for parameter, state in found:  # torch casts all to the parameter's type, and copies none
             self.state[parameter]["history"] = state["history"].to(parameter.device, kept_type(parameter), copy=True)
@@ -223,12 +222,14 @@ class CLASSP(optim.Optimizer):
             state["step"] = 0
             state["history"] = torch.zeros_like(parameter, dtype=kept, memory_format=torch.preserve_format)
         state["history"] = state["history"].to(parameter.device, kept)
+        if "frozen" in state:
+            state["frozen"] = state["frozen"].to(parameter.device)
 
     def _gradient(self, parameter: Tensor) -> Tensor:
         """Return the gradient, 0 where frozen."""
         gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         frozen = self.state[parameter].get("frozen") if parameter in self.state else None
-        return gradient if frozen is None else gradient.masked_fill(frozen, 0)
+        return gradient if frozen is None else gradient.masked_fill(frozen.to(gradient.device), 0)
 
     def _drive(self, group: dict[str, Any], parameter: Tensor) -> Tensor:
         """Return the drive in the type that is computed in; positive where a weight shall grow."""
@@ -276,6 +277,18 @@ class CLASSP(optim.Optimizer):
             )
 
 
+def check_options(group: dict[str, Any]) -> None:
+    """Refuse options out of range; they may change between steps."""
+    check_number("lr", as_number(group["lr"]), at_least=0)
+    check_count("plain_steps", group["plain_steps"], at_least=0)
+    if not isinstance(group["maximize"], bool):
+        raise BadInput(f"maximize must be True or False; got {group['maximize']!r}")
+    try:
+        gate_of(group), saturation_of(group)
+    except TypeError:  # what cannot be hashed is in no cache
+        DriveGate(**gate_options(group)), Saturation(**saturation_options(group))
+
+
 def fits_kernel(*tensors: Tensor) -> bool:
     """Whether weight, history and gradient can pass through the kernel of a GPU."""
     plain = all(tensor.is_contiguous() and tensor.dtype != torch.float64 for tensor in tensors)
@@ -299,11 +312,21 @@ def as_number(rate: Any) -> Any:
     return float(rate) if isinstance(rate, Tensor) and rate.numel() == 1 else rate
 
 
+def gate_options(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a group that make its gate, by the gate's names."""
+    return {name: group[of] for name, of in OF_GATE.items()}
+
+
+def saturation_options(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a group that make its saturation."""
+    return {name: group[name] for name in OF_SATURATION}
+
+
 def gate_of(group: dict[str, Any]) -> DriveGate:
     """Return the gate of a parameter group."""
-    return checked_gate(**{name: group[of] for name, of in OF_GATE.items()})
+    return checked_gate(**gate_options(group))
 
 
 def saturation_of(group: dict[str, Any]) -> Saturation:
     """Return the saturation of a parameter group."""
-    return checked_saturation(**{name: group[name] for name in OF_SATURATION})
+    return checked_saturation(**saturation_options(group))

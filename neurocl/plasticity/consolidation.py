@@ -60,7 +60,10 @@ class OnlineEWC:
         r"""Take one implicit step down the penalty: :math:`\theta \leftarrow (\theta + c F \theta^*) / (1 + c F)`.
 
         c is ``step_size`` times the strength. Stable for every c, and apart from the optimiser, whose thresholds,
-        histories and moments never see the penalty.
+        histories and moments never see the penalty, and whose masks (:meth:`CLASSP.freeze`) do not bind it. What binds
+        the updates of an optimiser, lateral circuits and guards of units, must come after the pull: let it be a hook of
+        the step, ``optimiser.register_step_post_hook(lambda *_: ewc.pull(network, step_size=0.01))``, and call
+        ``circuits.protect(optimiser)`` or ``plasticity.guard(optimiser)`` then.
 
         Args:
             network: Changed in place.

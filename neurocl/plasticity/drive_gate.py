@@ -99,8 +99,8 @@ class DriveGate:
         if not drive.numel() or (self.by_row and drive.ndim < 2):  # every neuron's only synapse is its winner
             return [drive.new_zeros(())]
         if self.kind == "relative":
-            scale = root_mean_square(drive, norm)
-            return [drive.new_full((), threshold * scale) for threshold in thresholds]
+            scale, most = root_mean_square(drive, norm), torch.finfo(drive.dtype).max
+            return [drive.new_full((), min(threshold * scale, most)) for threshold in thresholds]
         if self.by_row:
             rows = [len(drive), *[1] * (drive.ndim - 1)]
             return [cut.reshape(rows) for cut in below_strongest(drive.flatten(1), thresholds)]
@@ -112,18 +112,21 @@ def root_mean_square(drive: Float[Tensor, "*synapse"], norm: float | None = None
     norm = float(torch.linalg.vector_norm(drive)) if norm is None else norm
     if not 1e-15 < norm < 1e18:  # squares leave the range of float32
         norm = float(torch.linalg.vector_norm(drive, dtype=torch.float64))
+    if not 1e-150 < norm < 1e150 and (largest := float(drive.abs().max())):  # and here of float64
+        norm = largest * float(torch.linalg.vector_norm(drive.double() / largest))
     return norm / math.sqrt(drive.numel())
 
 
 def below_strongest(drive: Float[Tensor, "row synapse"], shares: Sequence[float]) -> list[Float[Tensor, " row"]]:
     """Return, for each share, the largest number below the strongest so many (rounded up) of each row; at least 0."""
     length, size = drive.shape[1], drive.detach().abs()
+    size = size.float() if size.dtype == torch.bfloat16 else size  # which numpy does not know
     left_out = [length - max(1, math.ceil(share * length * (1 - 1e-12) - 1e-9)) for share in shares]
-    if size.is_cpu:  # numpy's selection is twice as fast as torch's, on rows nine times
+    if size.is_cpu and not torch.compiler.is_compiling():  # numpy's selection is twice as fast, on rows nine times
         values, weakest = size.numpy(), []
         for place in left_out:  # one after the other: numpy is several times slower on both at once
             values.partition(place, axis=1)
             weakest.append(size[:, place].clone())
     else:
         weakest = [size.kthvalue(place + 1, dim=1).values for place in left_out]
-    return [torch.nextafter(each, torch.zeros_like(each)) for each in weakest]
+    return [torch.nextafter(each.to(drive.dtype), each.new_zeros((), dtype=drive.dtype)) for each in weakest]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurocl.primitives.checks import BadInput, check_finite, check_number
+from neurocl.primitives.checks import BadInput, check_number
 
 
 def three_factor_drive(
@@ -37,15 +37,17 @@ def three_factor_drive(
         gain: Factor of the neuron on its input current.
 
     Raises:
-        BadInput: If ``keep`` is outside [0, 1), there is no sample, or the three differ in steps or samples.
+        BadInput: If ``keep`` is outside [0, 1), there is no step or sample, or the three differ in steps, samples or
+            neurons.
 
     Source:
         Bellec et al. 2020, A solution to the learning dilemma for recurrent networks of spiking neurons (e-prop).
         Differs: feed-forward layers; the mean over a batch.
     """
-    if not len(pre) == len(closeness) == len(signal):
+    if not len(pre) == len(closeness) == len(signal) or not len(pre):
         raise BadInput(
-            f"pre, closeness and signal must be of the same steps; got {len(pre)}, {len(closeness)} and {len(signal)}"
+            f"pre, closeness and signal must be of the same steps, at least one; got {len(pre)}, {len(closeness)} and "
+            f"{len(signal)}"
         )
     local = ThreeFactors(torch.zeros(closeness.shape[-1], pre.shape[-1]).to(pre), keep=keep, gain=gain)
     for x, psi, error in zip(pre, closeness, signal, strict=True):
@@ -94,28 +96,41 @@ class ThreeFactors:
         """Take in one time step; arguments as for :func:`three_factor_drive`.
 
         Raises:
-            BadInput: If there is no sample, or not as many in all three and in all steps of a window.
+            BadInput: If there is no sample, or not as many in all three and in all steps of a window, or not one number
+                for each neuron of either side.
         """
+        post, inputs = self.weight.shape
+        if pre.shape[1:] != (inputs,) or closeness.shape[1:] != (post,) or signal.shape[1:] != (post,):
+            raise BadInput(
+                f"pre must be [batch, {inputs}], closeness and signal [batch, {post}], as the weight is "
+                f"[{post}, {inputs}]; got {list(pre.shape)}, {list(closeness.shape)} and {list(signal.shape)}"
+            )
         samples = {len(pre), len(closeness), len(signal), len(pre if self._trace is None else self._trace)}
         if len(samples) > 1 or not len(pre):
             raise BadInput(
                 f"pre, closeness and signal must be of the same samples in all steps of a window, at least one; got "
                 f"{sorted(samples)}: call clear() before the next window"
             )
-        now = pre * self.gain
-        self._trace = now if self._trace is None else self._trace * self.keep + now
+        self.drive = self.drive.to(self.weight)  # which may have moved since
+        now, closeness, signal = (part.to(self.weight) for part in (pre * self.gain, closeness, signal))
+        self._trace = now if self._trace is None else self._trace.to(self.weight) * self.keep + now
         if self.keep_drive < 1:
             self.drive *= self.keep_drive
         self.drive.addmm_((signal * closeness).T, self._trace, alpha=1 / len(pre))
 
     def release(self) -> Float[Tensor, "post pre"]:
-        """Hand the drive over as minus the weight's gradient, clear it, and return it.
+        """Hand the drive over as minus the gradient of a weight that learns, clear it, and return it.
 
         Raises:
             BadInput: If the drive is not finite.
         """
-        drive = check_finite("the drive of a sample window", self.drive)
-        if isinstance(self.weight, nn.Parameter):
+        if not bool(torch.isfinite(self.drive).all()):
+            raise BadInput(
+                "the drive of a sample window must be finite; some of it is NaN or infinite: call clear(), and look at "
+                "what the steps of the window were given"
+            )
+        drive = self.drive
+        if isinstance(self.weight, nn.Parameter) or (self.weight.requires_grad and self.weight.is_leaf):
             self.weight.grad = -drive
         self.clear()
         return drive

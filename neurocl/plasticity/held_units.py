@@ -1,6 +1,6 @@
 """What learning must not move: rows of frozen units and absent connections, held bit for bit through any optimiser."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from neurocl.plasticity.unit_layers import UnitLayer
 class HeldUnits:
     """Puts everything that belongs to frozen units back after every step, and keeps absent connections at 0.
 
-    Before a step gradients of what is held are set to 0, so that histories of optimisers do not count them; after it
-    values are put back. Running statistics are put back after every call of their module. A parameter that all
-    units of a layer share is held as soon as one of them is frozen.
+    Before a step gradients of what is held are set to 0, those of a closure too, so that histories of optimisers do not
+    count them; after it values are put back. Running statistics are put back after every call of their module. A
+    parameter that all units of a layer share is held as soon as one of them is frozen.
 
     Args:
         layers: The network's units.
@@ -57,15 +57,35 @@ class HeldUnits:
     def _note(self, parameter: Tensor, learns: Tensor) -> None:
         self._learns[id(parameter)] = (parameter, learns.to(parameter.device))
 
-    def _before(self, *_: Any) -> None:
-        """Take the gradient from what is held, and keep a copy."""
+    def _before(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        """Take the gradient from what is held, and keep a copy; gradients that a closure makes come later."""
+        self._mask()
+        for key, (parameter, _) in self._learns.items():
+            self._saved[key] = parameter.detach().clone()
+        if len(args) > 1 and args[1] is not None:  # the first is the optimiser itself
+            return (args[0], self._masking(args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, kwargs | {"closure": self._masking(kwargs["closure"])}
+        return args, kwargs
+
+    def _masking(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return the closure, behind which gradients of what is held are 0."""
+
+        def masked() -> Any:
+            loss = closure()
+            self._mask()
+            return loss
+
+        return masked
+
+    def _mask(self) -> None:
+        """Take the gradient from what is held."""
         for key, (parameter, learns) in self._learns.items():
             if learns.device != parameter.device:  # the network has moved since
                 learns = learns.to(parameter.device)
                 self._learns[key] = (parameter, learns)
             if parameter.grad is not None:
                 parameter.grad.mul_(learns)
-            self._saved[key] = parameter.detach().clone()
 
     def _after(self, *_: Any) -> None:
         """Put back what is held."""

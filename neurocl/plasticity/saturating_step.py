@@ -28,10 +28,11 @@ class Saturation:
     Args:
         power: p; 2 is AdaGrad's, 1 saturates faster: under a steady drive the total change grows as the logarithm of
             the number of steps, with 2 as its square root. A drive whose p-th power is beyond the range of its type
-            (1.8e19 for 2 in float32) saturates its weight for good.
+            (1.8e19 for 2 in float32, 6.5e4 for 8) saturates its weight for good, and one whose p-th power is below
+            it (1e-19; 2e-5) leaves no history: take powers of at most 3 unless drives are near 1.
         epsilon: :math:`\epsilon`, added to the history in the p-th power of the drive's unit. Where a drive's p-th
             power is small against it, a fresh weight moves in proportion to the drive. 0 stands for the smallest
-            number there is.
+            normal number, or, for powers below 1, for the smallest whose p-th root is one: 2e-4 for 0.1 in float32.
         history: ``"gated"``: drives that passed the gate count; ``"all"``: every drive counts; ``"decaying"``: as
             gated, and of the old history ``keep`` is left after each step, so that plasticity comes back.
         keep: In (0, 1]; for ``"decaying"`` only.

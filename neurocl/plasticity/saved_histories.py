@@ -1,7 +1,9 @@
 """Do saved histories fit the parameters of an optimiser, and which belongs to which?"""
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from neurocl.plasticity.finite_gradients import named
@@ -9,13 +11,17 @@ from neurocl.primitives.checks import BadInput
 
 
 def matched(
-    own: list[dict[str, Any]], state_dict: dict[str, Any]
+    own: list[dict[str, Any]], state_dict: dict[str, Any], options: Iterable[str]
 ) -> tuple[list[dict[str, Any]], list[tuple[Tensor, dict[str, Any]]]]:
     """Return the saved groups in the order of ``own``, and every parameter that has a state with it.
 
     Raises:
-        BadInput: If the state is not CLASSP's, or a history has not its parameter's shape.
+        BadInput: If the state is not CLASSP's: its groups lack some of ``options``, or a history or a mask does not fit
+            its parameter or holds what no history can.
     """
+    for place, group in enumerate(state_dict["param_groups"]):
+        if missing := sorted(set(options) - set(group)):
+            raise BadInput(f"group {place} of the state lacks {', '.join(missing)}: it is no state of CLASSP")
     saved = in_order_of(own, state_dict["param_groups"])
     numbers = [number for group in saved for number in group["params"]]
     parameters = [pair for place, group in enumerate(own) for pair in named(group, place)]
@@ -29,6 +35,16 @@ def matched(
             raise BadInput(
                 f"the history of {name} must be of its shape, {list(parameter.shape)}; the state holds "
                 f"{list(state['history'].shape)}: were the parameters in another order? Name them"
+            )
+        if not bool((state["history"] >= 0).all()):
+            raise BadInput(
+                f"the history of {name} must be at least 0 everywhere; the state holds others: it is damaged"
+            )
+        frozen = state.get("frozen")
+        if frozen is not None and (frozen.shape != parameter.shape or frozen.dtype != torch.bool):
+            raise BadInput(
+                f"the mask of {name} must be boolean and of its shape, {list(parameter.shape)}; the state holds "
+                f"{frozen.dtype} of {list(frozen.shape)}: were the parameters in another order? Name them"
             )
         found.append((parameter, state))
     return saved, found

@@ -8,10 +8,10 @@ meet an induction threshold and a saturation (:func:`neurocl.plasticity.saturati
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
-from neurocl.primitives.checks import BadInput, check_number
+from neurocl.primitives.checks import BadInput, check_finite, check_number
 from neurocl.primitives.time_constants import decay_factor
 
 
@@ -76,8 +76,8 @@ class STDP:
 
 
 def stdp_drive(
-    pre: Float[Tensor, "time batch pre"],
-    post: Float[Tensor, "time batch post"],
+    pre: Real[Tensor, "time batch pre"] | Bool[Tensor, "time batch pre"],
+    post: Real[Tensor, "time batch post"] | Bool[Tensor, "time batch post"],
     *,
     rule: STDP,
     dt_ms: float = 1.0,
@@ -85,18 +85,19 @@ def stdp_drive(
     """Return the drive of a window of spikes, averaged over the batch; see :class:`STDP` for the equations.
 
     Args:
-        pre: Spikes, 0 or 1.
+        pre: Spikes, 0 or 1, of any type.
         post: Likewise, of the same steps.
         rule: Amplitudes and time constants.
         dt_ms: Length of a step.
 
     Raises:
-        BadInput: If the two sides differ in steps or samples, or there is none.
+        BadInput: If the two sides differ in steps or samples, or there is none, or some are not finite.
     """
-    if pre.shape[:2] != post.shape[:2] or not pre.shape[0] * pre.shape[1]:
+    pre, post = (check_finite(name, floating(side)) for name, side in (("pre", pre), ("post", post)))
+    if pre.ndim != 3 or post.ndim != 3 or pre.shape[:2] != post.shape[:2] or not pre.shape[0] * pre.shape[1]:
         raise BadInput(
-            f"pre and post must be spikes of the same steps and samples, at least one; got {list(pre.shape)} and "
-            f"{list(post.shape)}"
+            f"pre and post must be spikes [time, batch, neuron] of the same steps and samples, at least one; got "
+            f"{list(pre.shape)} and {list(post.shape)}"
         )
     keep_r1, keep_o1, keep_r2, keep_o2 = (
         decay_factor(dt_ms=dt_ms, tau_ms=tau)
@@ -111,3 +112,8 @@ def stdp_drive(
         drive += potentiation.T @ r1 - o1.T @ depression
         r1, r2, o1, o2 = r1 + x, r2 + x, o1 + y, o2 + y
     return drive / pre.shape[1]
+
+
+def floating(spikes: Tensor) -> Tensor:
+    """Return spikes as numbers that can be summed with traces."""
+    return spikes if spikes.is_floating_point() else spikes.to(torch.get_default_dtype())

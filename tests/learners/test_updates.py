@@ -13,6 +13,7 @@ from neurocl.primitives.files import read_json
 from neurocl.run import plasticity_plots, plots
 from neurocl.run.job import Job, execute
 from neurocl.run.loop import run
+from neurocl.run.shelf import load_model
 
 TASK = streams.open("split-digits", seed=0).task(0)
 
@@ -61,6 +62,40 @@ def test_saturation_is_what_steps_are_divided_by():
     assert found["share"] == 0.75
     assert found["saturation_deciles"][0] == 0.5
     assert found["saturation_deciles"][-1] == pytest.approx(9.25**0.5)
+
+
+SMALL = {"hidden": (12,), "epochs": 1}
+OF_MODELS = {
+    "finetune": SMALL, "ewc": SMALL, "replay": SMALL, "der": SMALL, "joint": SMALL,
+    "nispa": {"hidden": (20, 20), "phases": 2, "phase_epochs": 1, "density": 0.5},
+    "sharp": {"channels": (4, 4), "hidden": (30, 30), "phases": 2, "phase_epochs": 1, "density": 0.5},
+    "sharp, whole": {"channels": (4, 4), "hidden": (30, 30), "phases": 2, "phase_epochs": 1, "skip_idle": "never"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_every_model_that_takes_an_optimiser_tells_what_classp_changed(name):
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": "10", "classes_per_task": "5"})
+    model = load_model(name.partition(",")[0])
+    for optimiser in ("adam", "classp"):
+        config = model.config(coding="rate", optimiser=optimiser, **OF_MODELS[name])
+        found = run(model.build(config, stream.shape, seed=0), stream).diagnostics
+        if optimiser == "adam":
+            assert not any("updates" in each for each in found)
+            continue
+        assert [len(each["updates"]["overlap"]) for each in found] == ([0, 0] if name == "joint" else [0, 1])
+        assert all(0.05 < each["updates"]["share"] <= 1 for each in found)
+        assert all(each["updates"]["saturation_deciles"][-1] > 0 for each in found)
+
+
+def test_with_classp_the_pull_of_ewc_fills_no_history():
+    stream = streams.open("split-digits", seed=0, options={"train_per_class": "10"})
+    model, last = load_model("ewc"), []
+    for strength in (0.0, 1e6):
+        config = model.config(coding="rate", hidden=(20,), epochs=1, optimiser="classp", strength=strength)
+        learner = model.build(config, stream.shape, seed=0)
+        last.append(run(learner, stream).diagnostics[-1]["updates"]["saturation_deciles"])
+    assert last[1][-1] < 3 * last[0][-1]  # the gradient of such a penalty would be thousands of times the loss's
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adagrad", "classp"])

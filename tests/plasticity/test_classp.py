@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -147,8 +149,40 @@ def test_the_state_of_another_optimiser_is_refused():
     network = net()
     adam = torch.optim.Adam(network.parameters())
     trained(network, adam, 1)
+    fresh = torch.optim.SGD(net().parameters(), lr=0.1)  # has no state of any parameter
+    for other in (adam, fresh):
+        optimiser = CLASSP(network.parameters())
+        with pytest.raises(BadInput, match=r"group 0 of the state lacks epsilon, gate, .* it is no state of CLASSP"):
+            optimiser.load_state_dict(other.state_dict())
+        trained(network, optimiser, 1)
+    mixed = CLASSP(network.parameters()).state_dict() | {"state": adam.state_dict()["state"]}
     with pytest.raises(BadInput, match=r"holds \['exp_avg', 'exp_avg_sq', 'step'\], and no history"):
-        CLASSP(network.parameters()).load_state_dict(adam.state_dict())
+        CLASSP(network.parameters()).load_state_dict(mixed)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("history", torch.full((8, 6), math.nan), "the history of 0.weight must be at least 0 everywhere"),
+        ("history", torch.full((8, 6), -1.0), "the history of 0.weight must be at least 0 everywhere"),
+        (
+            "frozen",
+            torch.zeros(6, 8, dtype=torch.bool),
+            r"the mask of 0.weight must be boolean and of its shape, \[8, 6\]",
+        ),
+    ],
+)
+def test_a_damaged_state_is_refused_and_nothing_changes(key, value, words):
+    network = net()
+    optimiser = CLASSP(network.named_parameters())
+    trained(network, optimiser, 1)
+    state = copy.deepcopy(optimiser.state_dict())
+    state["state"][0][key] = value
+    other = CLASSP(network.named_parameters(), lr=0.5)
+    with pytest.raises(BadInput, match=words):
+        other.load_state_dict(state)
+    assert not other.state
+    assert other.param_groups[0]["lr"] == 0.5
 
 
 @pytest.mark.parametrize("way", [{}, {"foreach": True}])
@@ -276,7 +310,14 @@ def test_gradients_that_are_not_finite_are_named_and_nothing_changes(bad, option
         unnamed.step()
 
 
-@pytest.mark.parametrize(("option", "value"), [("lr", math.nan), ("lr", -0.1), ("power", 0.0), ("threshold", -1.0)])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("lr", math.nan), ("lr", -0.1), ("power", 0.0), ("power", [1]), ("threshold", -1.0), ("plain_steps", None),
+        ("plain_steps", -1), ("maximize", "a"),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("as_installed")
 def test_options_gone_bad_since_are_refused_before_any_group_moves(option, value):
     first, second = (torch.ones(2, requires_grad=True) for _ in range(2))
     optimiser = CLASSP([{"params": [first]}, {"params": [second]}])
@@ -293,6 +334,78 @@ def test_finite_gradients_whose_sum_overflows_are_no_mistake():
     weight.grad = torch.full((4,), 3e38)
     CLASSP([weight], power=1.0, lr=0.1).step()
     assert torch.allclose(weight, torch.full((4,), -0.1))
+
+
+def test_a_gate_that_lets_nothing_pass_is_no_mistake_and_doubles_have_their_range():
+    weight = torch.zeros(4, requires_grad=True)
+    weight.grad = torch.full((4,), 1e5)
+    CLASSP([weight], threshold=1e38).step()
+    assert not weight.any()
+    for scale in (1e-200, 1e200):
+        double = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+        double.grad = scale * torch.tensor([1.0, 1.0, 0.1, 0.1], dtype=torch.float64)
+        optimiser = CLASSP([double], threshold=0.5)
+        assert optimiser.fraction_updated() == 0.5
+
+
+def test_the_share_that_moves_is_not_told_of_gradients_that_no_step_takes():
+    network = net()
+    optimiser = CLASSP(network.named_parameters())
+    backward(network)
+    network[0].weight.grad[0, 0] = math.nan
+    with pytest.raises(BadInput, match=r"the gradient of 0\.weight must be finite"):
+        optimiser.fraction_updated()
+
+
+COMPILED = """
+import torch
+from neurocl.plasticity import CLASSP
+for gate in ("relative", "quantile", "winners"):
+    found = []
+    for compiled in (False, True):
+        weight = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        optimiser = CLASSP([weight], gate=gate, threshold=0.3)
+        step = torch.compile(optimiser.step, backend="eager") if compiled else optimiser.step
+        for seed in range(2):
+            weight.grad = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
+            step()
+        found.append(weight.detach())
+    assert torch.equal(*found), gate
+"""
+
+
+def test_a_compiled_step_is_the_step():
+    """In a process of its own, without the type checks of the tests, which are not compiled."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", COMPILED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+@pytest.mark.parametrize("kind", ["quantile", "winners"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_selecting_gates_take_halves(kind, dtype):
+    drive = torch.tensor([[0.5, -3.0, 1.0, 0.0], [2.0, 0.25, -1.5, 4.0]]).to(dtype)
+    passed = DriveGate(kind=kind, threshold=0.25).passed(drive)
+    assert passed.tolist() == [[0.0, -3.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]]
+
+
+def test_masks_follow_their_parameter():
+    network = net()
+    optimiser = CLASSP(network.parameters())
+    optimiser.freeze(network[0].weight, torch.zeros(8, 6, dtype=torch.bool))
+    optimiser.state[network[0].weight]["frozen"] = Elsewhere()
+    backward(network)
+    with pytest.raises(Elsewhere.Asked, match="cpu"):
+        optimiser.step()
+
+
+class Elsewhere:
+    """Stands for a mask on another device."""
+
+    class Asked(Exception):
+        pass
+
+    def to(self, device):
+        raise self.Asked(str(device))
 
 
 def test_sparse_gradients_are_refused_by_name():

@@ -47,6 +47,29 @@ def test_projection_after_gate_and_saturation_keeps_the_guarantee_of_lateral_cir
     assert min(leaks(False, **options)) > 1e-3, "gate and saturation turn a projected gradient away"
 
 
+def test_a_pull_that_is_a_hook_of_the_step_is_projected_with_it():
+    found = {}
+    for way in ("hook", "behind the step"):
+        net, ewc = network(), OnlineEWC(strength=10.0)
+        circuits, optimiser = attach_lateral(net, rows=20), CLASSP(net.named_parameters())
+        if way == "hook":
+            optimiser.register_step_post_hook(lambda *_, net=net, ewc=ewc: ewc.pull(net, step_size=0.01))
+        circuits.protect(optimiser)
+        for task in STREAM:
+            circuits.begin_task()
+            for batch in task.batches(32, 0):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(net(batch.inputs), batch.labels).backward()
+                optimiser.step()
+                if way != "hook":
+                    ewc.pull(net, step_size=0.01)
+            circuits.end_task()
+            ewc.consolidate(net, {name: torch.rand_like(p) for name, p in net.named_parameters()})
+        found[way] = max(report.leak for report in circuits.reports)
+    assert found["hook"] < 1e-9
+    assert found["behind the step"] > 1e-3
+
+
 def test_the_projection_of_a_step_is_no_part_of_the_history():
     net = network()
     circuits = attach_lateral(net, rows=20)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Recurrent
-from neurocl.plasticity import CapacityExhausted, StructuralPlasticity, annealed_share, most_active
+from neurocl.plasticity import CLASSP, CapacityExhausted, StructuralPlasticity, annealed_share, most_active
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
 
@@ -71,6 +71,32 @@ def learn(plasticity: StructuralPlasticity, network: nn.Module, *, steps: int = 
         optimiser.zero_grad()
         (output - torch.rand(output.shape, generator=torch.Generator().manual_seed(step))).square().sum().backward()
         optimiser.step()
+
+
+@pytest.mark.parametrize("handed", ["first", "by name", "not at all"])
+def test_what_is_held_enters_no_history_by_a_closure_either(handed):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    plasticity = StructuralPlasticity(network, density=0.5)
+    optimiser = plasticity.guard(CLASSP(network.named_parameters(), threshold=0.0))
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = network(torch.ones(4, 6)).square().sum()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        if handed == "not at all":
+            closure()
+        loss = {"first": lambda: optimiser.step(closure), "by name": lambda: optimiser.step(closure=closure)}.get(
+            handed, optimiser.step
+        )()
+        assert (loss is None) == (handed == "not at all")
+    absent = ~plasticity.masks[plasticity.layers[0].afferents[0].name]
+    history = optimiser.state[network[0].weight]["history"]
+    assert not history[absent].any()
+    assert history[~absent].any()
 
 
 def live_through(network: nn.Module, *, tasks: int = 2, phases: int = 2, share: float = 0.6) -> StructuralPlasticity:

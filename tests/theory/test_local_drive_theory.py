@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from neurocl.neurons import LIF
 from neurocl.plasticity import CLASSP, STDP, ThreeFactors, stdp_drive, three_factor_drive
@@ -188,9 +189,44 @@ def test_bad_input_is_refused():
     for samples in ((3, 3, 3), (2, 1, 2), (0, 0, 0)):
         with pytest.raises(BadInput, match="same samples in all steps of a window, at least one"):
             local.step(*(torch.ones(number, 1) for number in samples))
-    with pytest.raises(BadInput, match="of the same steps; got 3, 2 and 3"):
+    with pytest.raises(BadInput, match="of the same steps, at least one; got 3, 2 and 3"):
         three_factor_drive(torch.ones(3, 1, 1), torch.ones(2, 1, 1), torch.ones(3, 1, 1), keep=0.5)
+    with pytest.raises(BadInput, match="at least one; got 0, 0 and 0"):
+        three_factor_drive(*(torch.ones(0, 1, 1) for _ in range(3)), keep=0.5)
+    local = ThreeFactors(torch.zeros(3, 2), keep=0.5)
+    for widths in ((3, 3, 3), (2, 1, 3), (2, 3, 1)):
+        with pytest.raises(BadInput, match=r"pre must be \[batch, 2\], closeness and signal \[batch, 3\]"):
+            local.step(*(torch.ones(4, width) for width in widths))
+    for wrong in (torch.ones(10, 4), torch.full((10, 1, 1), math.nan)):
+        with pytest.raises(BadInput, match=r"pre (must be finite|and post must be spikes \[time, batch, neuron\])"):
+            stdp_drive(wrong, torch.ones(10, 1, 1), rule=STDP())
     local = ThreeFactors(torch.zeros(1, 1), keep=0.5)
     local.step(torch.ones(1, 1), torch.ones(1, 1), torch.full((1, 1), math.nan))
-    with pytest.raises(BadInput, match="drive of a sample window must be finite"):
+    with pytest.raises(BadInput, match=r"drive of a sample window must be finite.*call clear\(\)"):
         local.release()
+    local.clear()
+    assert not local.release().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float64])
+def test_spikes_of_any_type_give_the_same_drive(dtype):
+    pre, post = spikes_at([1, 7], 20), spikes_at([4], 20)
+    expected = stdp_drive(pre, post, rule=STDP.pairs())
+    found = stdp_drive(pre.to(dtype), post.to(dtype), rule=STDP.pairs())
+    torch.testing.assert_close(found, expected, check_dtype=False)
+    assert found.is_floating_point()
+
+
+def test_a_layer_that_moves_to_another_type_goes_on():
+    layer = nn.Linear(2, 3, bias=False)
+    local = ThreeFactors(layer.weight, keep=0.5)
+    local.step(torch.ones(4, 2), torch.ones(4, 3), torch.ones(4, 3))
+    layer.double()
+    local.step(torch.ones(4, 2), torch.ones(4, 3), torch.ones(4, 3))
+    assert local.release().tolist() == [[2.5, 2.5]] * 3
+    assert layer.weight.grad.dtype == torch.float64
+    leaf = torch.zeros(1, 1, requires_grad=True)
+    local = ThreeFactors(leaf, keep=0.5)
+    local.step(torch.ones(1, 1), torch.ones(1, 1), torch.ones(1, 1))
+    local.release()
+    assert leaf.grad.tolist() == [[-1.0]]
