@@ -1,23 +1,26 @@
 """CLASSP: thresholded, saturating plasticity as an optimiser for any torch module."""
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, optim
 
-from neurocl.plasticity.drive_gate import DriveGate
+from neurocl.plasticity.classp_options import (
+    OWN_TYPES,
+    as_number,
+    check_options,
+    gate_of,
+    kept_type,
+    saturation_of,
+)
 from neurocl.plasticity.finite_gradients import check_gradients, named
-from neurocl.plasticity.saturating_step import Saturation, gated, step_in_chunks, step_over_lists
+from neurocl.plasticity.saturating_step import all_gated, cut_into_lots, step_in_chunks, step_over_lists
 from neurocl.plasticity.saved_histories import matched
-from neurocl.primitives.checks import BadInput, check_count, check_number
+from neurocl.primitives.checks import BadInput
 
-OWN_TYPES = (torch.float32, torch.float64)  # computed in as they are; halves in float32
-OF_GATE = {"kind": "gate", "threshold": "threshold", "threshold_depression": "threshold_depression"}
-OF_SATURATION = ("power", "epsilon", "history", "keep")
-checked_gate, checked_saturation = lru_cache(256)(DriveGate), lru_cache(256)(Saturation)  # once, not at every step
+SMALL = 2**17  # synapses up to which a tensor is computed in a list with others: their Python then costs less
 
 
 class CLASSP(optim.Optimizer):
@@ -48,7 +51,8 @@ class CLASSP(optim.Optimizer):
         plain_steps: So many first steps of a parameter move by ``lr`` times the gated gradient, while the history
             fills: the published vision schedule, as long as its first task.
         maximize: Climb.
-        foreach: Lists of tensors at once; the default on a GPU. Results equal those of the other ways to rounding.
+        foreach: Lists of tensors at once; the default on a GPU, and on a CPU for small tensors under gates that do not
+            select. Results equal those of the other ways to rounding.
         fused: In one pass over memory, without temporaries of the weights' size but for masks and quantiles: on a CPU,
             where it is the default, in chunks that stay in the cache; on a CUDA device as one Triton kernel a tensor
             (tensors of float64 or odd layouts are computed one by one there). ``False`` for both: tensor by tensor.
@@ -150,11 +154,9 @@ class CLASSP(optim.Optimizer):
                 self._prepare(parameter)
                 if "frozen" in self.state[parameter]:
                     norms.pop(parameter, None)  # of all entries
-            alone = due
-            if self.foreach or (self.foreach is None and not self.fused and any(not p.is_cpu for p in due)):
-                alone = [p for p in due if p.dtype not in OWN_TYPES]
-                self._step_lists(group, [p for p in due if p.dtype in OWN_TYPES], norms)
-            for parameter in alone:
+            together = [p for p in due if self._in_lists(group, p)]
+            self._step_lists(group, together, norms)
+            for parameter in [p for p in due if not self._in_lists(group, p)] if len(together) < len(due) else ():
                 self._step_alone(group, parameter, norms.get(parameter))
             for parameter in due:
                 self.state[parameter]["step"] += 1
@@ -221,7 +223,8 @@ class CLASSP(optim.Optimizer):
         if "history" not in state:
             state["step"] = 0
             state["history"] = torch.zeros_like(parameter, dtype=kept, memory_format=torch.preserve_format)
-        state["history"] = state["history"].to(parameter.device, kept)
+        if state["history"].dtype != kept or state["history"].device != parameter.device:
+            state["history"] = state["history"].to(parameter.device, kept)
         if "frozen" in state:
             state["frozen"] = state["frozen"].to(parameter.device)
 
@@ -236,6 +239,15 @@ class CLASSP(optim.Optimizer):
         gradient = self._gradient(parameter)
         gradient = gradient if gradient.dtype in OWN_TYPES else gradient.float()
         return gradient if group["maximize"] else -gradient
+
+    def _in_lists(self, group: dict[str, Any], parameter: Tensor) -> bool:
+        """Whether a parameter is computed together with others."""
+        if parameter.dtype not in OWN_TYPES or self.fused is not None:
+            return bool(self.foreach) and parameter.dtype in OWN_TYPES
+        if self.foreach is not None:
+            return self.foreach
+        small = parameter.numel() <= SMALL and group["gate"] in {"absolute", "relative"}
+        return not parameter.is_cpu or small
 
     def _step_alone(self, group: dict[str, Any], parameter: Tensor, norm: float | None) -> None:
         state, rate, gradient = self.state[parameter], as_number(group["lr"]), self._gradient(parameter)
@@ -261,32 +273,18 @@ class CLASSP(optim.Optimizer):
         for parameter in parameters:
             plain = self.state[parameter]["step"] < group["plain_steps"]
             alike.setdefault((parameter.device, parameter.dtype, plain), []).append(parameter)
-        for (_, _, plain), some in alike.items():
+        lots = [(plain, lot) for (device, _, plain), some in alike.items() for lot in cut_into_lots(some, device)]
+        for plain, some in lots:
             gradients = [self._gradient(parameter) for parameter in some]
             step_over_lists(
                 [parameter.detach() for parameter in some],
                 [self.state[parameter]["history"] for parameter in some],
                 gradients,
-                [
-                    gated(gradient, gate_of(group), climb=group["maximize"], norm=norms.get(parameter))
-                    for parameter, gradient in zip(some, gradients, strict=True)
-                ],
+                all_gated(gradients, gate_of(group), climb=group["maximize"], norms=[norms.get(p) for p in some]),
                 step_size=-rate if group["maximize"] else rate,
                 saturation=saturation_of(group),
                 plain=plain,
             )
-
-
-def check_options(group: dict[str, Any]) -> None:
-    """Refuse options out of range; they may change between steps."""
-    check_number("lr", as_number(group["lr"]), at_least=0)
-    check_count("plain_steps", group["plain_steps"], at_least=0)
-    if not isinstance(group["maximize"], bool):
-        raise BadInput(f"maximize must be True or False; got {group['maximize']!r}")
-    try:
-        gate_of(group), saturation_of(group)
-    except TypeError:  # what cannot be hashed is in no cache
-        DriveGate(**gate_options(group)), Saturation(**saturation_options(group))
 
 
 def fits_kernel(*tensors: Tensor) -> bool:
@@ -300,33 +298,3 @@ def kernel() -> Callable[..., None]:
     from neurocl.plasticity.saturating_kernel import step_in_one_kernel
 
     return step_in_one_kernel
-
-
-def kept_type(parameter: Tensor) -> torch.dtype:
-    """Return the type that is computed in, and histories kept in: sums of halves would stall."""
-    return parameter.dtype if parameter.dtype in OWN_TYPES else torch.float32
-
-
-def as_number(rate: Any) -> Any:
-    """Return a learning rate that came as a tensor of one number as that number; anything else as it is."""
-    return float(rate) if isinstance(rate, Tensor) and rate.numel() == 1 else rate
-
-
-def gate_options(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a group that make its gate, by the gate's names."""
-    return {name: group[of] for name, of in OF_GATE.items()}
-
-
-def saturation_options(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a group that make its saturation."""
-    return {name: group[name] for name in OF_SATURATION}
-
-
-def gate_of(group: dict[str, Any]) -> DriveGate:
-    """Return the gate of a parameter group."""
-    return checked_gate(**gate_options(group))
-
-
-def saturation_of(group: dict[str, Any]) -> Saturation:
-    """Return the saturation of a parameter group."""
-    return checked_saturation(**saturation_options(group))

@@ -65,6 +65,11 @@ class DriveGate:
         return self.threshold_depression in {None, self.threshold}
 
     @property
+    def selects(self) -> bool:
+        """Whether cuts hang on all drives of a tensor in order, and not on their size alone."""
+        return self.kind in SHARES
+
+    @property
     def by_row(self) -> bool:
         """Whether cuts differ between the rows of a tensor."""
         return self.kind == "winners"
@@ -81,6 +86,13 @@ class DriveGate:
         thresholds = [self.threshold] if self.symmetric else [self.threshold, self.threshold_depression or 0.0]
         found = self._cuts(drive, thresholds, norm)
         return found[0], found[-1]
+
+    def cut(self, drive: Tensor, norm: float | None = None) -> float:
+        """Return what the size of a drive has to exceed, of a gate that is symmetric and does not select."""
+        if self.kind == "absolute":
+            return math.sqrt(self.threshold)
+        scale = root_mean_square(drive, norm) if drive.numel() else 0.0
+        return min(self.threshold * scale, torch.finfo(drive.dtype).max)
 
     def passed(self, drive: Float[Tensor, "*synapse"]) -> Float[Tensor, "*synapse"]:
         """Return the drive, 0 where it does not pass.

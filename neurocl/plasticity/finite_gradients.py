@@ -1,7 +1,7 @@
 """Are the gradients of parameter groups such that a step can be made? If not, whose are not?"""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,31 +22,39 @@ def check_gradients(groups: list[dict[str, Any]]) -> dict[Tensor, float]:
     """Refuse gradients that are sparse or not finite, by name; return the norm of each parameter's gradient.
 
     A norm is finite only if every value is, and takes one pass; it may overflow, hence the second look. On a GPU one
-    wait for the device fetches them all.
+    wait for the device fetches all of one type.
     """
-    there = [
-        (name, parameter, parameter.grad)
-        for place, group in enumerate(groups)
-        for name, parameter in named(group, place)
-        if parameter.grad is not None
-    ]
-    for name, _, gradient in there:
-        if gradient.layout != torch.strided:
-            raise BadInput(
-                f"the gradient of {name} is sparse, and saturation needs every entry: use sparse=False in its embedding"
-            )
-    by_device: dict[torch.device, dict[Tensor, Tensor]] = {}
-    for _, parameter, gradient in there:
-        kept = torch.float32 if gradient.dtype.itemsize < 4 else None
-        by_device.setdefault(gradient.device, {})[parameter] = torch.linalg.vector_norm(gradient, dtype=kept)
+    alike: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for group in groups:
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if gradient.layout != torch.strided:
+                raise BadInput(
+                    f"the gradient of {name_of(parameter, groups)} is sparse, and saturation needs every entry: use "
+                    "sparse=False in its embedding"
+                )
+            alike.setdefault((gradient.device, gradient.dtype), []).append(parameter)
     norms: dict[Tensor, float] = {}
-    for some in by_device.values():
-        norms |= zip(some, torch.stack([norm.double() for norm in some.values()]).tolist(), strict=True)
-    for name, parameter, gradient in there:
-        bad = 0 if math.isfinite(norms[parameter]) else int((~torch.isfinite(gradient)).sum())
+    for (_, dtype), some in alike.items():
+        gradients = [cast(Tensor, parameter.grad) for parameter in some]
+        found = torch._foreach_norm(gradients, dtype=torch.float32 if dtype.itemsize < 4 else dtype)
+        norms.update(zip(some, torch.stack(found).tolist(), strict=True))
+    for parameter, norm in norms.items():
+        if math.isfinite(norm):
+            continue
+        bad = int((~torch.isfinite(cast(Tensor, parameter.grad))).sum())
         if bad:
             raise BadInput(
-                f"the gradient of {name} must be finite; {bad} of {gradient.numel()} values are NaN or infinite. No "
-                "weight has changed: lower the learning rate, clip the gradients, or look at the batch"
+                f"the gradient of {name_of(parameter, groups)} must be finite; {bad} of {parameter.numel()} values are "
+                "NaN or infinite. No weight has changed: lower the learning rate, clip the gradients, or look at the "
+                "batch"
             )
     return norms
+
+
+def name_of(parameter: Tensor, groups: list[dict[str, Any]]) -> str:
+    """Return what errors call a parameter of these groups."""
+    everyone = (pair for place, group in enumerate(groups) for pair in named(group, place))
+    return next(name for name, own in everyone if own is parameter)

@@ -173,6 +173,14 @@ def gated(gradient: Tensor, gate: DriveGate, *, climb: bool, norm: float | None 
     return beyond(gradient, *limits(gradient, gate, climb=climb, norm=norm), out=out, spare=spare)
 
 
+def all_gated(gradients: list[Tensor], gate: DriveGate, *, climb: bool, norms: list[float | None]) -> list[Tensor]:
+    """Return :func:`gated` of each."""
+    if gate.symmetric and not gate.selects and all(gradient.is_cpu for gradient in gradients):
+        cuts = [gate.cut(gradient, norm) for gradient, norm in zip(gradients, norms, strict=True)]
+        return [torch.hardshrink(gradient, cut) for gradient, cut in zip(gradients, cuts, strict=True)]
+    return [gated(gradient, gate, climb=climb, norm=norm) for gradient, norm in zip(gradients, norms, strict=True)]
+
+
 def beyond(values: Tensor, above: float | Tensor, below: float | Tensor, *, out: Tensor, spare: Tensor) -> Tensor:
     """Return in ``out`` the values greater than ``above`` or less than minus ``below``, and 0 for all others."""
     if isinstance(above, float) and above == below:
@@ -202,6 +210,21 @@ def power_(values: Tensor, power: float) -> Tensor:
     return values.pow_(power) if power in {-2, -0.5, 0.5, 2, 3} else values.log2_().mul_(power).exp2_()
 
 
+def cut_into_lots(parameters: list[Tensor], device: torch.device) -> list[list[Tensor]]:
+    """Return lists that are computed at once: on a CPU as many synapses as stay in the cache, or one large tensor."""
+    if device.type != "cpu":
+        return [parameters]
+    lots: list[list[Tensor]] = []
+    room = 0
+    for parameter in parameters:
+        if not lots or room < parameter.numel():
+            lots.append([])
+            room = CHUNK
+        lots[-1].append(parameter)
+        room -= parameter.numel()
+    return lots
+
+
 def step_over_lists(
     weights: list[Tensor],
     histories: list[Tensor],
@@ -226,8 +249,8 @@ def step_over_lists(
         torch._foreach_add_(weights, passed, alpha=-step_size)
         return
     scale = torch._foreach_add(histories, saturation.floor(histories[0].dtype))
-    if power == 2:
-        torch._foreach_sqrt_(scale)
-    elif power != 1:
-        scale = torch._foreach_pow(scale, 1 / power)
-    torch._foreach_addcdiv_(weights, passed, scale, value=-step_size)
+    if power == 1:
+        torch._foreach_addcdiv_(weights, passed, scale, value=-step_size)
+        return
+    torch._foreach_pow_(scale, -1 / power)  # one after the other as in chunks, to the last bit where p is 2
+    torch._foreach_addcmul_(weights, passed, scale, value=-step_size)
