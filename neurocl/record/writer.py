@@ -9,7 +9,7 @@ from threading import Condition, Thread
 from neurocl.primitives.checks import BadInput
 from neurocl.record.blocks import Blocks
 
-QUEUE_BYTES = 1 << 26  # that may wait; whoever hands on more is held up until there is room
+QUEUE_BYTES = 1 << 23  # of activity that may wait; whoever hands on more is held up until there is room
 SYNC_SECONDS = 30.0  # between two waits for the disk
 Work = Callable[[], object]
 
