@@ -38,7 +38,7 @@ def test_a_field_of_a_wrong_type_is_refused_and_a_whole_number_is_as_good_as_a_f
     with pytest.raises(BeartypeCallHintParamViolation, match="charge"):
         LIFRule(keep=0.9, charge="scald")
     with pytest.raises(BeartypeCallHintParamViolation, match="input_shape"):
-        TaskShape(input_shape=(1.5, 8), num_classes=8, num_tasks=3)
+        TaskShape(input_shape=(1.5,), num_classes=8, num_tasks=3)
     assert LIFRule(keep=0.9, gain=1).gain == 1
 
 
