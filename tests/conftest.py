@@ -1,7 +1,11 @@
 """Every test draws the same numbers, on one thread, without a network."""
 
+import dataclasses
+import functools
+import inspect
 import os
 import socket
+import typing
 from pathlib import Path
 
 import beartype
@@ -12,6 +16,50 @@ from hypothesis import settings
 
 # a whole number is as good as a float (PEP 484's numeric tower), which beartype takes only when told so
 beartype.beartype = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))
+
+with_shapes = jaxtyping.jaxtyped
+
+
+def names_shapes(hint):
+    if isinstance(hint, type) and issubclass(hint, jaxtyping.AbstractArray):
+        return True
+    return any(names_shapes(part) for part in typing.get_args(hint))
+
+
+def checked(made=None, *, typechecker):
+    """Check the types of what neurocl defines, at the price of what its annotations ask.
+
+    The import hook writes ``jaxtyping.jaxtyped`` before every definition, and the suite spent more time there than in
+    neurocl: each call binds its arguments to the signature, for shapes that most functions do not name, and a function
+    within a function has its two checkers compiled whenever the outer one runs. So where no shape is named beartype
+    asks the same alone, and functions within functions are not asked.
+    """
+    if made is None:
+        return functools.partial(checked, typechecker=typechecker)
+    if "<locals>" in made.__qualname__:
+        return made
+    if inspect.isclass(made):
+        if dataclasses.is_dataclass(made) and not hasattr(made.__init__, "__wrapped__"):
+            made.__init__ = checked(made.__init__, typechecker=typechecker)
+        return made
+    try:
+        hints = typing.get_type_hints(made, include_extras=True)
+    except NameError:  # a class that is not there yet
+        return with_shapes(made, typechecker=typechecker)
+    if any(names_shapes(hint) for hint in hints.values()) or inspect.isgeneratorfunction(made):
+        return with_shapes(made, typechecker=typechecker)
+    strict = typechecker(made)
+    if strict is made:
+        return made
+
+    @functools.wraps(made)
+    def either(*args, **kwargs):
+        return (made if jaxtyping.config.jaxtyping_disable else strict)(*args, **kwargs)
+
+    return either
+
+
+jaxtyping.jaxtyped = checked
 
 settings.register_profile("neurocl", derandomize=True, deadline=None, max_examples=25, database=None)
 settings.load_profile("neurocl")

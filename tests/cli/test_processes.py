@@ -52,7 +52,7 @@ def nobody_is_left(group):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal to a group of processes")
 def test_ctrl_c_stops_every_process_and_leaves_whole_files_to_go_on_from(tmp_path):
-    words = [*NEUROCL, "run", SOFTMAX, "--seeds", "0,1", "--workers", "2", "--set", "epochs=400"]
+    words = [*NEUROCL, "run", SOFTMAX, "--seeds", "0,1", "--workers", "2", "--set", "epochs=200"]
     process = subprocess.Popen(
         words,
         cwd=tmp_path,

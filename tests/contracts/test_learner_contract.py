@@ -198,7 +198,11 @@ def resumed_equals_uninterrupted(name: str, coding: str, setting: str, **options
     assert_same(state, untouched)  # learning on does not reach into a state that was loaded
 
 
-@pytest.mark.parametrize(("name", "coding", "setting"), CASES, ids=IDS)
+@pytest.mark.parametrize(
+    ("name", "coding", "setting"),
+    # what a setting adds to a state does not hang on the coding: spiking, the longer of the two, in one setting
+    [case for case in CASES if case[1] == "rate" or case[2] == "class-incremental"],
+)
 def test_learning_resumed_at_a_task_boundary_is_bit_for_bit_the_same(name, coding, setting):
     resumed_equals_uninterrupted(name, coding, setting)
 

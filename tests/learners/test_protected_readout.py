@@ -11,7 +11,7 @@ from neurocl.run.loop import run, scheduled
 from neurocl.run.shelf import load_model
 from neurocl.streams import Stream
 
-SMALL = {"hidden": (100, 60), "time_steps": 10, "epochs": 4, "batch_size": 32}
+SMALL = {"hidden": (100, 60), "time_steps": 6, "epochs": 2, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")

@@ -121,7 +121,7 @@ def test_heads_of_tasks_rehearse_their_own_samples_in_every_training_mode(traini
 
 def test_rehearsal_is_not_projected_and_teaches_circuits_nothing():
     stream = digits(tasks=2)
-    learner, plain = hlop(stream, memory_size=20, replay_epochs=2), hlop(stream)
+    learner, plain = hlop(stream, memory_size=20, replay_epochs=2, epochs=1), hlop(stream, epochs=1)
     for task in stream:
         for one in (learner, plain):
             learn(one, task)
@@ -174,7 +174,7 @@ def test_rehearsal_raises_the_accuracy_of_old_tasks(rows, coding):
 @pytest.mark.parametrize("optimiser", [pytest.param("sgd", marks=SLOW), "momentum"])
 def test_going_on_at_a_task_boundary_gives_the_same_weights_bit_for_bit(optimiser):
     stream = digits()
-    build = partial(hlop, stream, memory_size=5, optimiser=optimiser, learning_rate=0.05)
+    build = partial(hlop, stream, memory_size=5, optimiser=optimiser, learning_rate=0.05, epochs=1, replay_epochs=2)
     whole, stopped = build(), build()
     for task in stream:
         learn(whole, task)

@@ -1,5 +1,7 @@
 """Do spiking networks fire before training, and learn out of the box?"""
 
+from functools import cache
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -10,6 +12,7 @@ from neurocl.primitives.seeding import generator
 from neurocl.primitives.tasks import TaskShape
 
 
+@cache
 def digits():
     """Images ``[1797, 1, 8, 8]`` from 0 to 1, and labels."""
     loaded = load_digits()

@@ -9,7 +9,7 @@ import pytest
 
 from neurocl.run.job import execute
 from neurocl.run.results import TIMES
-from neurocl.run.workers import Reporter, Worker, environment_variables, run_here, run_in_workers
+from neurocl.run.workers import Reporter, Worker, environment_variables, run_here, run_in_workers, run_jobs
 
 
 class Notes:
@@ -49,6 +49,29 @@ def test_a_process_that_dies_and_a_run_that_is_refused_harm_no_other(job, tmp_pa
     assert notes.begun == [0, 1, 2, 3]
     assert notes.ended == {0: "failed", 1: "refused", 2: "done", 3: "refused"}
     assert measured(outcomes[2].folder) == measured(execute(replace(job, seed=1, out=str(tmp_path / "here"))))
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "asked", "found"),
+    [
+        (4, 3, {}, (3, 1)),
+        (8, 3, {}, (3, 2)),
+        (2, 5, {}, (2, 1)),
+        (4, 5, {"workers": 2}, (2, 2)),
+        (4, 1, {}, "here"),
+        (1, 3, {}, "here"),
+    ],
+)
+def test_runs_share_the_cores_and_a_single_one_runs_here(job, monkeypatch, cores, jobs, asked, found):
+    monkeypatch.setattr("neurocl.run.workers.usable_cores", lambda: cores)
+    seen = []
+    monkeypatch.setattr("neurocl.run.workers.run_here", lambda jobs, watcher: seen.append("here") or [])
+    monkeypatch.setattr(
+        "neurocl.run.workers.run_in_workers",
+        lambda jobs, watcher, *, workers, threads: seen.append((workers, threads)) or [],
+    )
+    run_jobs([job] * jobs, Notes(), **asked)
+    assert seen == [found]
 
 
 def test_an_error_of_the_program_is_reported_with_its_traceback(job, monkeypatch):

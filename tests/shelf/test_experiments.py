@@ -48,7 +48,13 @@ def test_ledger_lists_every_experiment(path):
     assert path.name in (FOLDER / "README.md").read_text()
 
 
-def test_table_holds_stated_and_obtained_numbers_with_their_spread(tmp_path, capsys):
+@pytest.fixture
+def one_core(monkeypatch):
+    """Run here: what processes of their own do is asked in ``run/test_workers.py``, and each takes seconds to start."""
+    monkeypatch.setattr("neurocl.run.workers.usable_cores", lambda: 1)
+
+
+def test_table_holds_stated_and_obtained_numbers_with_their_spread(tmp_path, capsys, one_core):
     claims = [Claim(label="nearest mean", model="ncm:rate", stream="split-digits", stated="about 90")]
     assert tabulate("Digits", claims, seeds=range(2), out=tmp_path) == 0
     (row,) = read_json(tmp_path / "table.json")["rows"]
@@ -58,7 +64,7 @@ def test_table_holds_stated_and_obtained_numbers_with_their_spread(tmp_path, cap
     assert row["obtained"] in capsys.readouterr().out
 
 
-def test_a_row_that_cannot_run_is_named_and_the_others_stand(tmp_path, capsys):
+def test_a_row_that_cannot_run_is_named_and_the_others_stand(tmp_path, capsys, one_core):
     claims = [
         Claim(label="fine", model="ncm:rate", stream="split-digits"),
         Claim(label="broken", model="ncm:rate", stream="split-digits", settings={"batch_size": 0}),
