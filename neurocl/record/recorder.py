@@ -38,7 +38,8 @@ class Recorder:
 
     Args:
         path: The file; ``with`` closes it. A killed process loses the block in the making and the passes that wait for
-            the writer, at most 8 MB of activity or a single pass. Open it with :func:`neurocl.record.open`, also while it is being written.
+            the writer, at most 8 MB of activity or a single pass. Open it with :func:`neurocl.record.open`, also while
+            it is being written.
         network: Whose neurons are recorded; more by :meth:`attach`.
         dt_ms: Length of a step.
         resume: Go on with the file that is there, with the same selection.

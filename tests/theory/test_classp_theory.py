@@ -35,7 +35,7 @@ def test_without_threshold_and_with_power_two_it_is_adagrad(way):
     rule = CLASSP(ours, 0.05, 2.0, 0.0, 0.0, gate="absolute", **WAYS[way])
     # torch adds its epsilon outside the root; the smallest number keeps 0 / 0 away from weights not driven yet
     adagrad = torch.optim.Adagrad(theirs, lr=0.05, eps=1e-300)
-    for _ in range(300):
+    for _ in range(1000):
         give_gradients(ours, draws)
         for a, b in zip(ours, theirs, strict=True):
             b.grad = a.grad.clone()
