@@ -7,7 +7,7 @@ alone; its numbers were chosen on held-out training images of the CIFAR-10 subse
 synapses, and without these and Oja's rule, thresholds homeostatic in all. --whole: circuits on all images of MNIST and
 Fashion-MNIST, against the bar of closed_form_bar.py (same protocol, random patches, seed 0).
 
-Run: python experiments/foldiak_features.py   (several hours of one core; --whole, seed 0: TIME)
+Run: python experiments/foldiak_features.py   (several hours of one core; --whole: half an hour a row)
 """
 
 import sys
