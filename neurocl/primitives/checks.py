@@ -7,7 +7,8 @@ command line can print it as it stands.
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Real
 
 import torch
@@ -35,7 +36,7 @@ def check_name(what: str, name: object, known: Iterable[str]) -> str:
         return name
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    raise UnknownName(f"no {what} named {str(name)!r}; {hint}")
+    raise UnknownName(f"no {what} named {name!r}; {hint}")
 
 
 def check_number(
@@ -82,12 +83,25 @@ def check_count(name: str, value: object, *, at_least: int = 1) -> int:
     return count
 
 
-def check_counts(name: str, values: Iterable[object]) -> tuple[int, ...]:
+def check_counts(name: str, values: Iterable[object], *, at_least: int = 1) -> tuple[int, ...]:
     """Return ``values`` if there are some and every one is a count."""
-    counts = tuple(check_count(f"{name}[{place}]", value) for place, value in enumerate(values))
+    counts = tuple(check_count(f"{name}[{place}]", value, at_least=at_least) for place, value in enumerate(values))
     if not counts:
         raise BadInput(f"{name} must hold at least one number; got none: give one for each layer")
     return counts
+
+
+@contextmanager
+def named_as(names: Mapping[str, str]) -> Iterator[None]:
+    """Within, errors name what the user knows: ``{"learning_rate": "matching_rate"}``, the argument's name first."""
+    try:
+        yield
+    except BadInput as error:
+        message = str(error)
+        for inner, outer in names.items():
+            if re.match(rf"{re.escape(inner)}\b", message):
+                raise type(error)(outer + message[len(inner) :]) from error
+        raise
 
 
 def check_finite(name: str, tensor: Tensor) -> Tensor:
