@@ -173,7 +173,7 @@ class LayerCircuits:
         if not (torch.is_grad_enabled() and self.layer.weight.requires_grad) or self.resting:
             return None
         learning = layer.training and self.learning and self.in_task
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
             self._refuse_transforms(learning)
             return None
         self.hook_parameters()
