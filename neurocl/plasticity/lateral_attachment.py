@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+import torch
 from torch import nn, optim
 
 from neurocl.plasticity.lateral_choice import Rows, check_rows, check_rules, choose_layers, inputs_of
 from neurocl.plasticity.lateral_circuit import LateralCircuit
 from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons, check_neurons
-from neurocl.plasticity.lateral_protection import complaint_about, protect
+from neurocl.plasticity.lateral_protection import complaint_about, is_plain, protect, refuse_spiking
 from neurocl.plasticity.lateral_reports import LayerReport
 from neurocl.plasticity.lateral_rows import check_weight
 from neurocl.plasticity.lateral_rules import LateralRule, SimilarityMatching, check_rule
@@ -105,7 +106,11 @@ class LateralCircuits:
         return optimiser
 
     def protecting(self, make: Callable[..., optim.Optimizer]) -> Callable[..., optim.Optimizer]:
-        """Return ``make`` with its optimisers under :meth:`protect`."""
+        """Return ``make`` with its optimisers under :meth:`protect`; those that it would refuse are refused at once."""
+        if not all(layer.linear for layer in self.layers.values()):
+            probe = make([nn.Parameter(torch.zeros(1))])
+            if not is_plain(probe):
+                refuse_spiking(type(probe).__name__, self.layers)
         return lambda parameters: self.protect(make(parameters))
 
     def learn(self, learning: bool = True) -> None:

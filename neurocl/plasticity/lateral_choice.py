@@ -120,8 +120,8 @@ def check_rows(rows: Rows, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> None:
             raise BadInput(f"layer {name!r}: rows must hold one number at least; got none")
         for number in given:
             check_count(f"rows of layer {name!r}", number, at_least=0)
-        if given[0] > inputs_of(layer):
-            raise BadInput(f"layer {name!r}: rows must not exceed its {inputs_of(layer)} inputs; got {given[0]}")
+        if max(given) > inputs_of(layer):  # together they may, where rows that turn out not to be needed are dropped
+            raise BadInput(f"layer {name!r}: rows must not exceed its {inputs_of(layer)} inputs; got {max(given)}")
 
 
 def check_rules(

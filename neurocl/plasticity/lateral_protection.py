@@ -15,17 +15,12 @@ def protect(optimiser: optim.Optimizer, layers: Mapping[str, LayerCircuits], *, 
     """Project the change of these layers' weights after each step; see :meth:`LateralCircuits.protect`."""
     if not isinstance(optimiser, optim.Optimizer):
         raise BadInput(f"optimiser must be a torch.optim.Optimizer; got {optimiser!r}")
-    spiking = next((name for name, layer in layers.items() if not layer.linear), None)
     before: dict[str, tuple[Tensor, Tensor | None]] = {}
 
     def must_project() -> bool:
         needed = always or not is_plain(optimiser)
-        if needed and spiking is not None:
-            raise BadInput(
-                f"layer {spiking!r}: lateral neurons that spike cannot project the change that "
-                f"{type(optimiser).__name__} makes: it is smaller than one spike stands for, and would be rounded "
-                "to nothing; use SGD without momentum and weight decay, or LinearNeurons()"
-            )
+        if needed:
+            refuse_spiking(type(optimiser).__name__, layers)
         return needed
 
     def remember(*_: object) -> None:
@@ -49,6 +44,17 @@ def protect(optimiser: optim.Optimizer, layers: Mapping[str, LayerCircuits], *, 
     must_project()
     optimiser.register_step_pre_hook(remember)
     optimiser.register_step_post_hook(project)
+
+
+def refuse_spiking(optimiser: str, layers: Mapping[str, LayerCircuits]) -> None:
+    """Refuse to project changes by lateral neurons that spike."""
+    spiking = next((name for name, layer in layers.items() if not layer.linear), None)
+    if spiking is not None:
+        raise BadInput(
+            f"layer {spiking!r}: lateral neurons that spike cannot project the change that {optimiser} makes: it is "
+            "smaller than one spike stands for, and would be rounded to nothing; use SGD without momentum and weight "
+            "decay, or linear lateral neurons"
+        )
 
 
 def is_plain(optimiser: optim.Optimizer) -> bool:

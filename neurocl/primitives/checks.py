@@ -7,7 +7,7 @@ command line can print it as it stands.
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Real
 
@@ -92,16 +92,19 @@ def check_counts(name: str, values: Iterable[object], *, at_least: int = 1) -> t
 
 
 @contextmanager
-def named_as(names: Mapping[str, str]) -> Iterator[None]:
-    """Within, errors name what the user knows: ``{"learning_rate": "matching_rate"}``, the argument's name first."""
+def named_as(prefix: str = "", /, **names: str) -> Iterator[None]:
+    """Within, errors about an argument give it the name that the user knows: its own after ``prefix``, or as stated.
+
+    ``named_as("replay_", size="memory_size")`` turns ``size`` into ``memory_size`` and ``epochs`` into
+    ``replay_epochs``. Also a decorator: ``named_as("replay_")(make)(epochs=config.replay_epochs)``.
+    """
     try:
         yield
     except BadInput as error:
-        message = str(error)
-        for inner, outer in names.items():
-            if re.match(rf"{re.escape(inner)}\b", message):
-                raise type(error)(outer + message[len(inner) :]) from error
-        raise
+        found = re.match(r"([a-z]\w*)((?:\[\d+\])?[ ,](?:.* )?must .*)", str(error))
+        if not found:
+            raise
+        raise type(error)(names.get(found[1], prefix + found[1]) + found[2]) from error
 
 
 def check_finite(name: str, tensor: Tensor) -> Tensor:

@@ -244,19 +244,3 @@ def test_transforms_that_never_reach_the_weight_are_refused():
         each(values, x)
     with circuits.resting():
         assert each(values, x)["0.weight"].shape == (8, 50, 20)
-
-
-@pytest.mark.filterwarnings("ignore")  # of graph breaks, which are no matter
-@pytest.mark.parametrize("options", [{}, SPIKES], ids=["linear", "spikes"])
-def test_a_compiled_network_is_projected_over_tasks(options):
-    torch._dynamo.reset()
-    network, x, circuits = taught(**options)
-    compiled = torch.compile(network, backend="eager")
-    for task in range(2):
-        before, updates = network[0].weight.detach().clone(), circuits.layers["0"].updates
-        optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
-        learn(compiled, x + task, optimiser)
-        assert inside(held(circuits), network[0].weight.detach() - before) < COARSE
-        assert circuits.layers["0"].updates == updates + 10
-        circuits.end_task()
-        circuits.begin_task()
