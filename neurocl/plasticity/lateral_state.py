@@ -22,7 +22,8 @@ def check_state(state: Mapping[str, Any], layers: Mapping[str, LayerCircuits]) -
     Raises:
         BadInput: With the layer, what is wrong and what it must be.
     """
-    missing = [key for key in ("tasks_begun", "in_task", "layers") if key not in state]
+    mapped = isinstance(state, Mapping) and isinstance(state.get("layers", {}), Mapping)
+    missing = [key for key in ("tasks_begun", "in_task", "layers") if not mapped or key not in state]
     if missing:
         raise BadInput(f"the state must be what state_dict() returned; missing: {', '.join(missing)}")
     strange = sorted(set(state["layers"]) ^ set(layers))
@@ -31,7 +32,11 @@ def check_state(state: Mapping[str, Any], layers: Mapping[str, LayerCircuits]) -
     for name, stored in state["layers"].items():
         with naming(name):
             layer, places = layers[name], [str(place) for place in range(len(layers[name].circuits))]
-            if "updates" not in stored or sorted(stored.get("circuits", {})) != sorted(places):
+            if (
+                not isinstance(stored, Mapping)
+                or "updates" not in stored
+                or sorted(stored.get("circuits", {})) != sorted(places)
+            ):
                 raise BadInput(f"the state must hold updates, and {len(places)} circuits")
             check_weight(name, layer.layer)
             before = stored.get("before")

@@ -278,6 +278,7 @@ def test_a_state_that_cannot_have_been_is_refused_whole(key, value, message):
         assert torch.equal(stored, circuits.state_dict()["layers"]["0"]["circuits"]["0"][name])
 
 
-def test_no_state_at_all_is_refused():
+@pytest.mark.parametrize("state", [{}, 3, {"layers": 3}])
+def test_no_state_at_all_is_refused(state, as_installed):
     with pytest.raises(BadInput, match="missing: tasks_begun, in_task, layers"):
-        taught(net()).load_state_dict({})
+        taught(net()).load_state_dict(state)
