@@ -22,7 +22,7 @@ from neurocl.learners import EWC, Abilities, GradientLearner, ImportanceKind, Lo
 from neurocl.networks import MLP, Direct
 from neurocl.neurons import LIF
 from neurocl.plasticity import CLASSP, GateKind, HistoryKind, OnlineEWC
-from neurocl.primitives.checks import check_number
+from neurocl.primitives.checks import check_number, named_as
 from neurocl.primitives.surrogates import ATan
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -102,7 +102,8 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
 
 def rule(config: Config, parameters: Iterable[nn.Parameter]) -> CLASSP:
     """Return the optimiser."""
-    return CLASSP(
+    published = named_as(threshold="induction", threshold_depression="induction_depression", keep="history_keep")
+    return published(CLASSP)(
         parameters,
         config.learning_rate,
         config.power,

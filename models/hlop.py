@@ -11,7 +11,6 @@ spiking neural networks, ICLR. Differs: see `neurocl.plasticity.LateralCircuit`;
 """
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -30,6 +29,7 @@ from neurocl.memory import RawReplay
 from neurocl.networks import MLP, Conv2d, Direct, HeadName, HLOPNet, Linear, Network, Readout, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF, LIF, Neuron
 from neurocl.plasticity import HebbianRule, LateralCircuits, SimilarityMatching, attach_lateral, lateral_neurons
+from neurocl.primitives.checks import check_counts, named_as
 from neurocl.primitives.surrogates import Sigmoid
 from neurocl.primitives.tasks import Coding, TaskShape
 
@@ -84,29 +84,30 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     """Return the learner for streams of this shape; all weights follow from ``seed``."""
     shared, by_class = task_shape.setting == "domain-incremental", task_shape.setting == "class-incremental"
     network = make_network(config, task_shape, "single" if shared else "expanding" if by_class else "multi", seed)
-    optimiser, parts, resting = make_optimiser(config.optimiser, learning_rate=config.learning_rate), {}, nullcontext
+    optimiser, parts, rest = make_optimiser(config.optimiser, learning_rate=config.learning_rate), {}, {}
     if config.rows != "none":
         circuits = attach_circuits(config, network, shared, seed)
-        optimiser, resting = circuits.protecting(optimiser), circuits.resting
+        optimiser, rest = circuits.protecting(optimiser), {"resting": circuits.resting}
         parts["lateral"] = Lateral(network, circuits)
     if config.memory_size:
-        parts["rehearsal"] = Rehearsal(
-            network,
-            RawReplay("per-task-class", size=config.memory_size, seed=seed, sequence=task_shape.time_steps is not None),
-            optimiser=make_optimiser(config.optimiser, learning_rate=config.replay_learning_rate),
-            epochs=config.replay_epochs, batch_size=config.replay_batch_size, resting=resting, seed=seed, device=device,
-        )  # fmt: skip
+        with named_as("replay_", size="memory_size"):
+            store, sequence = partial(RawReplay, "per-task-class", seed=seed), task_shape.time_steps is not None
+            parts["rehearsal"] = Rehearsal(
+                network, store(size=config.memory_size, sequence=sequence), epochs=config.replay_epochs,
+                optimiser=make_optimiser(config.optimiser, learning_rate=config.replay_learning_rate),
+                batch_size=config.replay_batch_size, seed=seed, device=device, **rest,
+            )  # fmt: skip
     learner = GradientLearner(
-        network, Schedule(batch_size=config.batch_size, epochs=config.epochs), optimiser=optimiser, name="hlop",
-        device=device, anneal=config.anneal, loss_mask="task" if by_class else "all", parts=parts,
-        at_task_begin=[parts["lateral"].begin] if "lateral" in parts else (),
-        at_task_end=[part.end for part in parts.values()],
+        network, Schedule(batch_size=config.batch_size, epochs=config.epochs), optimiser=optimiser, device=device,
+        loss_mask="task" if by_class else "all", anneal=config.anneal, at_task_end=[p.end for p in parts.values()],
+        at_task_begin=[part.begin for part in parts.values() if isinstance(part, Lateral)], parts=parts, name="hlop",
         abilities=Abilities(needs_boundaries=True, replays=config.memory_size > 0),
     )  # fmt: skip
     if not by_class:
         return learner
-    features = partial(network.hidden_features, last=config.readout_layers)
-    return ProtectedReadout(learner, features, strength=config.readout_strength, seed=seed, name="hlop")
+    named = named_as("readout_", last="readout_layers")
+    features = named(partial(network.hidden_features, last=config.readout_layers))
+    return named(ProtectedReadout)(learner, features, strength=config.readout_strength, seed=seed, name="hlop")
 
 
 def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: int) -> Network:
@@ -119,10 +120,8 @@ def make_network(config: Config, task_shape: TaskShape, head: HeadName, seed: in
             return DSRLIF(threshold=config.threshold, fire_at=config.fire_at, trainable=True, **time)
         return LIF.from_keep(config.keep, surrogate=Sigmoid(alpha=4.0), fire="at", detach_reset=True)
 
-    make = {"cnn": HLOPNet, "resnet": ResNet18}.get(config.network)
-    if make is None:  # torch's own scale of weights, as in the paper
-        make = partial(MLP, hidden=config.hidden, bias=config.bias, weight_scale=1 / math.sqrt(3))
-    return make(
+    mlp = partial(MLP, hidden=config.hidden, bias=config.bias, weight_scale=1 / math.sqrt(3))  # torch's own scale
+    return {"mlp": mlp, "cnn": HLOPNet, "resnet": ResNet18}[config.network](
         task_shape, coding=config.coding, neuron=neuron, head=head, seed=seed,
         encoding=Direct(config.time_steps) if task_shape.time_steps is None else None,
         readout=WeightedRate(tau_ms=time["tau_membrane_ms"], dt_ms=time["dt_ms"]) if dsr else Readout(),
@@ -134,17 +133,18 @@ def attach_circuits(config: Config, network: Network, head: bool, seed: int) -> 
     """Return circuits on all layers of weights, in order, and on a shared head."""
     names = [name for name, part in network.named_modules() if isinstance(part, Conv2d | Linear)]
     names = [name for name in names if head or not name.startswith("head")]
-    oja = HebbianRule(
+    oja = named_as("hebbian_", learning_rate="hebbian_rate")(HebbianRule)(
         learning_rate=config.hebbian_rate, momentum=config.hebbian_momentum, iterations=config.hebbian_iterations,
         clamp=config.hebbian_clamp, deflate=config.deflate,
     )  # fmt: skip
-    first = [*config.rows_first, *[config.rows_first[-1]] * len(names)]
-    later = [[rows] for rows in config.rows_later_by_layer] or [config.rows_later]
-    fixed = {name: (first[place], *later[min(place, len(later) - 1)]) for place, name in enumerate(names)}
+    slower = named_as(learning_rate="hebbian_rate_first")(replace)(oja, learning_rate=config.hebbian_rate_first)
+    matching = named_as(learning_rate="matching_rate")(SimilarityMatching)(learning_rate=config.matching_rate)
+    first = check_counts("rows_first", config.rows_first, at_least=0)
+    later = [[n] for n in config.rows_later_by_layer] or [check_counts("rows_later", config.rows_later, at_least=0)]
+    fixed = {name: (first[min(k, len(first) - 1)], *later[min(k, len(later) - 1)]) for k, name in enumerate(names)}
     return attach_lateral(
         network, layers=names, rows=fixed if config.rows == "fixed" else config.rows, share=config.share,
-        rule=oja if config.rule == "oja" else SimilarityMatching(learning_rate=config.matching_rate),
-        rules={names[0]: replace(oja, learning_rate=config.hebbian_rate_first)} if config.rule == "oja" else None,
-        neurons=lateral_neurons(config.lateral, scale=config.lateral_scale, steps=config.lateral_steps),
-        side=config.side, orthonormalise=config.orthonormalise, seed=seed,
+        rule=oja if config.rule == "oja" else matching, rules={names[0]: slower} if config.rule == "oja" else None,
+        side=config.side, orthonormalise=config.orthonormalise, neurons=named_as("lateral_")(lateral_neurons)(
+            config.lateral, scale=config.lateral_scale, steps=config.lateral_steps), seed=seed,
     )  # fmt: skip

@@ -84,6 +84,15 @@ def settle_rates(
     return output
 
 
+def check_small(inputs: Tensor, *results: Tensor) -> None:
+    """Refuse inputs that led to results beyond the type of numbers."""
+    if not all(bool(torch.isfinite(values).all()) for values in results):
+        raise BadInput(
+            "inputs must be small enough for squares of the units' output to be finite; got values up to "
+            f"{float(inputs.abs().max()):.3g}: scale them down"
+        )
+
+
 class FoldiakLayer(nn.Module):
     r"""Units that learn features of their input by local rules alone: ``layer(inputs [B, pre]) -> rates [B, post]``.
 
@@ -173,10 +182,14 @@ class FoldiakLayer(nn.Module):
         Args:
             inputs: One row a sample; the changes are means over them.
             pace: Factor on all three learning rates; smaller lets weights and thresholds come to rest.
+
+        Raises:
+            BadInput: If squares of the output are beyond the type of numbers; nothing is changed then.
         """
         check_number("pace", pace, at_least=0)
         inputs = self._checked(inputs)
         output = self._settled(inputs)
+        check_small(inputs, output.square())
         inhibition = anti_hebbian_step(
             self.lateral,
             output,
@@ -184,10 +197,13 @@ class FoldiakLayer(nn.Module):
             learning_rate=pace * self.anti_hebbian_rate,
             decay=self.lateral_decay,
         )
-        self.lateral.copy_(inhibition)
-        self.feedforward.copy_(oja_step(self.feedforward, inputs, output, learning_rate=pace * self.hebbian_rate))
+        feedforward = oja_step(self.feedforward, inputs, output, learning_rate=pace * self.hebbian_rate)
         relative = output.mean(0) / self.target_rate
-        self.threshold.add_(pace * self.threshold_rate * (relative - 1)).clamp_(min=LEAST_THRESHOLD)
+        threshold = (self.threshold + pace * self.threshold_rate * (relative - 1)).clamp_(min=LEAST_THRESHOLD)
+        changed = {"lateral": inhibition, "feedforward": feedforward, "threshold": threshold}
+        check_small(inputs, *changed.values())
+        for name, values in changed.items():
+            getattr(self, name).copy_(values)
         return output
 
     def settle(self, drive: Float[Tensor, "batch post"]) -> Float[Tensor, "batch post"]:

@@ -18,12 +18,12 @@ from neurocl.plasticity.held_units import HeldUnits as HeldUnits
 from neurocl.plasticity.lateral_attachment import LateralCircuits as LateralCircuits
 from neurocl.plasticity.lateral_attachment import attach_lateral as attach_lateral
 from neurocl.plasticity.lateral_circuit import LateralCircuit as LateralCircuit
-from neurocl.plasticity.lateral_layers import LayerReport as LayerReport
 from neurocl.plasticity.lateral_neurons import LateralNeurons as LateralNeurons
 from neurocl.plasticity.lateral_neurons import LinearNeurons as LinearNeurons
 from neurocl.plasticity.lateral_neurons import SettlingSpikes as SettlingSpikes
 from neurocl.plasticity.lateral_neurons import SpikeRates as SpikeRates
 from neurocl.plasticity.lateral_neurons import lateral_neurons as lateral_neurons
+from neurocl.plasticity.lateral_reports import LayerReport as LayerReport
 from neurocl.plasticity.lateral_rules import HebbianRule as HebbianRule
 from neurocl.plasticity.lateral_rules import LateralRule as LateralRule
 from neurocl.plasticity.lateral_rules import SimilarityMatching as SimilarityMatching

@@ -49,10 +49,14 @@ def oja_step(
         post: Output s.
         learning_rate: :math:`\beta`.
 
+    Raises:
+        BadInput: If shapes do not belong together, there is no sample, or an entry is not finite.
+
     Source:
         Oja 1982, A simplified neuron model as a principal component analyzer. Differs: batches, implicit step.
     """
     check_number("learning_rate", learning_rate, at_least=0)
+    check_sides(weight, post, pre)
     pull = learning_rate * (post.T @ pre) / len(pre)
     decay = learning_rate * post.square().mean(0).unsqueeze(1)
     return (weight + pull) / (1 + decay)
@@ -79,6 +83,9 @@ def anti_hebbian_step(
         learning_rate: :math:`\alpha`.
         decay: :math:`\lambda`; larger keeps inhibition weaker.
 
+    Raises:
+        BadInput: If shapes do not belong together, there is no sample, or an entry is not finite.
+
     Source:
         Földiák 1990, Forming sparse representations by local anti-Hebbian learning. Differs: batches; relative to p²,
         so that one learning rate serves every p; the decay.
@@ -86,7 +93,20 @@ def anti_hebbian_step(
     check_number("target_rate", target_rate, above=0)
     check_number("learning_rate", learning_rate, at_least=0)
     check_number("decay", decay, at_least=0)
+    check_sides(inhibition, output, output)
     relative = output / target_rate
     excess = relative.T @ relative / len(output) - 1
     changed = (inhibition + learning_rate * excess) / (1 + learning_rate * decay)
     return changed.clamp_(min=0).fill_diagonal_(0)
+
+
+def check_sides(weight: Tensor, post: Tensor, pre: Tensor) -> None:
+    """Refuse weights and activity on their two sides that do not belong together, or are not finite."""
+    sides = post.ndim == pre.ndim == 2 and len(post) == len(pre) > 0
+    if not sides or weight.shape != (post.shape[1], pre.shape[1]):
+        raise BadInput(
+            "weights must be [post, pre] for activity [B, post] and [B, pre], B at least 1; got "
+            f"{list(weight.shape)} for {list(post.shape)} and {list(pre.shape)}"
+        )
+    for name, values in (("weights", weight), ("post", post), ("pre", pre)):
+        check_finite(name, values)

@@ -1,17 +1,23 @@
 """Lateral circuits on the layers of any torch module: neurocl's, snnTorch's, Norse's, SpikingJelly's, plain ones."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
-from neurocl.plasticity.lateral_choice import Rows, check_rows, choose_layers, inputs_of
+from neurocl.plasticity.lateral_choice import Rows, check_rows, check_rules, choose_layers, inputs_of
 from neurocl.plasticity.lateral_circuit import LateralCircuit
-from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits, LayerReport
-from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
-from neurocl.plasticity.lateral_rules import LateralRule, SimilarityMatching
+from neurocl.plasticity.lateral_layers import SIDES, LayerCircuits
+from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons, check_neurons
+from neurocl.plasticity.lateral_protection import complaint_about, is_plain, protect, refuse_spiking
+from neurocl.plasticity.lateral_reports import LayerReport
+from neurocl.plasticity.lateral_rows import check_weight
+from neurocl.plasticity.lateral_rules import LateralRule, SimilarityMatching, check_rule
+from neurocl.plasticity.lateral_state import check_state, load_layer, state_of_layer
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import derive
 
@@ -35,15 +41,20 @@ class LateralCircuits:
         self.reports: list[LayerReport] = []
 
     def begin_task(self) -> None:
-        """Grow every circuit by the rows that stand for this task.
+        """Grow every circuit by the rows that stand for this task. Rows learn until it ends.
+
+        Gradients left over from before are projected; where lateral neurons spike they are dropped.
 
         Raises:
-            BadInput: If the last task has not ended, or a circuit has not so much room; nothing is changed then.
+            BadInput: If the last task has not ended, circuits were detached, a circuit has not so much room, or a
+                weight is computed from others by now; nothing is changed then.
         """
+        self._check_attached()
         if self.in_task:
             raise BadInput(f"begin_task must wait for end_task of task {self.tasks_begun - 1}: call that first")
         wanted = {name: self._rows_for(name) for name in self.layers}
         for name, layer in self.layers.items():
+            check_weight(name, layer.layer)
             short = min(circuit.room for circuit in layer.circuits)
             if wanted[name] > short:
                 raise BadInput(
@@ -59,20 +70,29 @@ class LateralCircuits:
     def end_task(self) -> None:
         """Freeze what was learnt in this task: it projects from now on. :attr:`reports` tells of the task.
 
+        Warns (``UserWarning``) of a layer whose weights moved in the protected span by more than rounding: where an
+        optimiser was not under :meth:`protect`, say.
+
         Raises:
-            BadInput: If lateral weights are not finite; nothing is changed then.
+            BadInput: If lateral weights are not finite, or circuits were detached; nothing is changed then.
         """
+        self._check_attached()
         for layer in self.layers.values():
             layer.check()
         for layer in self.layers.values():
             layer.end()
         self.in_task = False
         self.reports = [layer.report(ended=True) for layer in self.layers.values()]
+        complaint = complaint_about(self.layers)
+        if complaint is not None:
+            warnings.warn(complaint, stacklevel=2)
 
     def protect(self, optimiser: optim.Optimizer, *, always: bool = False) -> optim.Optimizer:
         """Project what ``optimiser`` changes, after each of its steps, and return it.
 
         ``optim.SGD`` without momentum and weight decay changes weights along the projected gradient and is left alone.
+        torch drops the hooks of an optimiser that is copied or unpickled: protect it again. :meth:`end_task` warns
+        where that was forgotten.
 
         Args:
             optimiser: Of the network's parameters.
@@ -82,44 +102,15 @@ class LateralCircuits:
         Raises:
             BadInput: If lateral neurons spike: changes of weights are smaller than a spike stands for.
         """
-        spiking = next((name for name, layer in self.layers.items() if not layer.linear), None)
-        before: dict[str, tuple[Tensor, Tensor | None]] = {}
-
-        def must_project() -> bool:
-            needed = always or not is_plain(optimiser)
-            if needed and spiking is not None:
-                raise BadInput(
-                    f"layer {spiking!r}: lateral neurons that spike cannot project the change that "
-                    f"{type(optimiser).__name__} makes: it is smaller than one spike stands for, and would be rounded "
-                    "to nothing; use SGD without momentum and weight decay, or LinearNeurons()"
-                )
-            return needed
-
-        def remember(*_: object) -> None:
-            before.clear()
-            for name, layer in self.layers.items() if must_project() else ():
-                if layer.projecting:
-                    bias = layer.layer.bias if layer.freeze_bias else None
-                    before[name] = (
-                        layer.layer.weight.detach().clone(),
-                        None if bias is None else bias.detach().clone(),
-                    )
-
-        @torch.no_grad()
-        def project(*_: object) -> None:
-            for name, (weight, bias) in before.items():
-                layer = self.layers[name]
-                layer.layer.weight.copy_(weight + layer.project(layer.layer.weight - weight))
-                if bias is not None and layer.layer.bias is not None:
-                    layer.layer.bias.copy_(bias)
-
-        must_project()
-        optimiser.register_step_pre_hook(remember)
-        optimiser.register_step_post_hook(project)
+        protect(optimiser, self.layers, always=always)
         return optimiser
 
     def protecting(self, make: Callable[..., optim.Optimizer]) -> Callable[..., optim.Optimizer]:
-        """Return ``make`` with its optimisers under :meth:`protect`."""
+        """Return ``make`` with its optimisers under :meth:`protect`; those that it would refuse are refused at once."""
+        if not all(layer.linear for layer in self.layers.values()):
+            probe = make([nn.Parameter(torch.zeros(1))])
+            if not is_plain(probe):
+                refuse_spiking(type(probe).__name__, self.layers)
         return lambda parameters: self.protect(make(parameters))
 
     def learn(self, learning: bool = True) -> None:
@@ -132,7 +123,7 @@ class LateralCircuits:
         """Within, the network learns as if there were no circuits: no projection, and no Hebbian learning."""
         try:
             for layer in self.layers.values():
-                layer.resting = True
+                layer.resting = layer.rested = True
             yield
         finally:
             for layer in self.layers.values():
@@ -148,41 +139,34 @@ class LateralCircuits:
             layer.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the circuits' weights and counters."""
+        """Return the circuits' weights, counters and reports, and within a task the weights it began with."""
         return {
             "tasks_begun": self.tasks_begun,
             "in_task": self.in_task,
-            "layers": {
-                name: {
-                    "updates": layer.updates,
-                    "circuits": {str(place): dict(c.state_dict()) for place, c in enumerate(layer.circuits)},
-                }
-                for name, layer in self.layers.items()
-            },
+            "reports": [asdict(report) for report in self.reports],
+            "layers": {name: state_of_layer(layer) for name, layer in self.layers.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; the circuits must be attached to the same layers."""
-        strange = sorted(set(state["layers"]) ^ set(self.layers))
-        if strange:
-            raise BadInput(f"the state must be of circuits on the same layers; these differ: {', '.join(strange)}")
-        for name, stored in state["layers"].items():
-            widths = [c.inputs for c in self.layers[name].circuits]
-            given = [c["old"].shape[1] for _, c in sorted(stored["circuits"].items(), key=lambda pair: int(pair[0]))]
-            if given != widths:
-                raise BadInput(f"layer {name!r}: the state's rows must have {widths} values; got {given}")
+        """Take over what :meth:`state_dict` returned; the circuits must be attached to the same layers.
+
+        Raises:
+            BadInput: If the state is not of circuits on these layers, or not finite; nothing is changed then.
+        """
+        check_state(state, self.layers)
         self.tasks_begun, self.in_task = state["tasks_begun"], state["in_task"]
+        self.reports = [LayerReport(**report) for report in state.get("reports", [])]
         for name, stored in state["layers"].items():
-            layer = self.layers[name]
-            layer.updates = stored["updates"]
-            layer.hook_parameters()
-            for place, circuit in enumerate(layer.circuits):
-                circuit.load_state_dict(stored["circuits"][str(place)])
+            load_layer(self.layers[name], stored, in_task=self.in_task)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (bytes of lateral weights, 0); the copy of weights that the leak is measured by is left out."""
         buffers = [b for layer in self.layers.values() for circuit in layer.circuits for b in circuit.buffers()]
         return sum(buffer.numel() * buffer.element_size() for buffer in buffers), 0
+
+    def _check_attached(self) -> None:
+        if not all(layer.attached for layer in self.layers.values()):
+            raise BadInput("circuits must be attached to the network; these were detached: call attach_lateral again")
 
     def _rows_for(self, name: str) -> int:
         """Return the number of rows that a layer gets in the task that begins; the last one given holds on."""
@@ -213,13 +197,15 @@ def attach_lateral(
 
     What a layer's input is like is learnt while the network trains; nothing needs to be called but the handle's
     ``begin_task`` and ``end_task``, and ``protect`` for optimisers other than plain SGD. Layers may run once a batch or
-    once a time step; in evaluation mode they project and do not learn. Attach before ``torch.compile``, and before
-    hooks that change a layer's output.
+    once a time step; in evaluation mode, and between tasks, they project and do not learn. Where lateral neurons spike,
+    gradients that do not come from the layers' calls (penalties on weights) are refused in the backward pass. Attach
+    before ``torch.compile``, and before hooks that change a layer's output.
 
     Args:
         network: Any torch module.
         rows: Lateral neurons added in each task: a number; one for each task (the last holds on); a mapping from layer
-            names to these; or ``"explained-variance"``: as many as capture ``share`` of the activity.
+            names to these; or ``"explained-variance"``: as many as capture ``share`` of the activity. A convolution
+            with groups has so many for each group.
         layers: Names, or patterns such as ``"layers.*"``; ``None`` means every ``nn.Linear`` and ``nn.Conv2d``
             that learns. Leave out heads that belong to one task.
         share: For ``"explained-variance"``.
@@ -245,29 +231,24 @@ def attach_lateral(
     """
     check_name("side", side, SIDES)
     check_count("most_rows", most_rows)
-    neurons, rule = neurons or LinearNeurons(), rule or SimilarityMatching()
+    check_number("share", share, above=0, below=1)
+    neurons = LinearNeurons() if neurons is None else check_neurons(neurons)
+    rule = SimilarityMatching() if rule is None else check_rule(rule)
     if side == "weight" and not neurons.linear:
         raise BadInput(
             "side must be 'input' or 'auto' for lateral neurons that spike; got 'weight': entries of a gradient are "
             "smaller than one spike stands for, and would be rounded to nothing"
         )
-    check_number("share", share, above=0, below=1)
-    if not isinstance(neurons, LateralNeurons) or not isinstance(rule, LateralRule):
-        raise BadInput(
-            "neurons and rule must be objects such as LinearNeurons() or SpikeRates(), SimilarityMatching() or "
-            f"HebbianRule(); got {neurons!r} and {rule!r}"
-        )
     chosen = choose_layers(network, layers)
     check_rows(rows, chosen)
-    for name in rules or {}:
-        check_name("layer", name, chosen)
+    rules = check_rules(rules, chosen)
     made: dict[str, list[LateralCircuit]] = {}
     for name, layer in chosen.items():
         groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         made[name] = [
             LateralCircuit(
                 inputs_of(layer),
-                rule=(rules or {}).get(name, rule),
+                rule=rules.get(name, rule),
                 neurons=neurons,
                 orthonormalise=orthonormalise,
                 share=share if rows == "explained-variance" else None,
@@ -275,15 +256,14 @@ def attach_lateral(
             ).to(layer.weight)
             for group in range(groups)
         ]
-    attached = {
-        name: LayerCircuits(name, layer, made[name], side=side, most_rows=most_rows, freeze_bias=freeze_bias)
-        for name, layer in chosen.items()
-    }
+    attached: dict[str, LayerCircuits] = {}
+    try:
+        for name, layer in chosen.items():
+            attached[name] = LayerCircuits(
+                name, layer, made[name], side=side, most_rows=most_rows, freeze_bias=freeze_bias
+            )
+    except BaseException:
+        for layer in attached.values():
+            layer.detach()
+        raise
     return LateralCircuits(attached, rows)
-
-
-def is_plain(optimiser: optim.Optimizer) -> bool:
-    """Whether steps go along the gradient: torch's SGD itself, without momentum and weight decay."""
-    return type(optimiser) is optim.SGD and not any(
-        group["weight_decay"] or group["momentum"] for group in optimiser.param_groups
-    )

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from neurocl.plasticity.lateral_layers import LayerCircuits
+from neurocl.plasticity.lateral_reports import naming
+from neurocl.plasticity.lateral_rows import check_weight
+from neurocl.plasticity.lateral_rules import LateralRule, check_rule
 from neurocl.primitives.checks import BadInput, check_count, check_name
 
 ByTask = int | Sequence[int]
@@ -22,6 +23,10 @@ def choose_layers(network: nn.Module, wanted: Sequence[str] | None) -> dict[str,
     Raises:
         BadInput: If there is none, or one of them is not fit.
     """
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"network must be a torch module; got {network!r}")
+    if wanted is not None and (isinstance(wanted, str) or not isinstance(wanted, Sequence)):
+        raise BadInput(f"layers must be a list of names, or None for all that learn; got {wanted!r}")
     if wanted is not None and not list(wanted):
         raise BadInput("layers must name one layer at least, or be None for all that learn; got none")
     present = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
@@ -34,7 +39,7 @@ def choose_layers(network: nn.Module, wanted: Sequence[str] | None) -> dict[str,
     else:
         chosen = {}
         for pattern in wanted:
-            matching = [name for name in present if fnmatchcase(name, pattern)]
+            matching = [name for name in present if isinstance(pattern, str) and fnmatchcase(name, pattern)]
             for name in matching or [check_name("linear or convolutional layer", pattern, present)]:
                 chosen[name] = present[name]
     if not chosen:
@@ -51,16 +56,7 @@ def check_layer(name: str, layer: nn.Linear | nn.Conv2d, network: nn.Module) -> 
     weight = layer.weight
     if isinstance(weight, nn.UninitializedParameter):
         raise BadInput(f"layer {name!r} must know its inputs; run the network once, so that lazy layers do")
-    if not weight.is_floating_point() or torch.finfo(weight.dtype).bits < 32:
-        raise BadInput(
-            f"layer {name!r} must have floating-point weights of 32 bits at least; got {weight.dtype}: fewer cannot "
-            "hold a change that is orthogonal to what is protected; keep float32 weights and use torch.autocast"
-        )
-    if parametrize.is_parametrized(layer, "weight") or layer._parameters.get("weight") is not weight:
-        raise BadInput(
-            f"layer {name!r} must multiply by a weight of its own; its weight is computed from others (weight or "
-            "spectral norm, another parametrisation), whose changes cannot be projected: leave it out"
-        )
+    check_weight(name, layer)
     if not weight.requires_grad:
         raise BadInput(f"layer {name!r} must learn; its weight does not require a gradient: leave it out")
     if not multiplies_plainly(layer):
@@ -114,10 +110,30 @@ def check_rows(rows: Rows, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> None:
             raise BadInput(f"rows must name every layer with circuits; missing: {', '.join(missing)}")
     for name, layer in layers.items():
         own = rows[name] if isinstance(rows, Mapping) else rows
+        if isinstance(own, str):
+            raise BadInput(
+                f"layer {name!r}: rows by layer must be numbers, or one for each task; got {own!r}: "
+                "rows='explained-variance' chooses for all layers"
+            )
         given = list(own) if isinstance(own, Sequence) else [own]
         if not given:
             raise BadInput(f"layer {name!r}: rows must hold one number at least; got none")
         for number in given:
             check_count(f"rows of layer {name!r}", number, at_least=0)
-        if given[0] > inputs_of(layer):
-            raise BadInput(f"layer {name!r}: rows must not exceed its {inputs_of(layer)} inputs; got {given[0]}")
+        if max(given) > inputs_of(layer):  # together they may, where rows that turn out not to be needed are dropped
+            raise BadInput(f"layer {name!r}: rows must not exceed its {inputs_of(layer)} inputs; got {max(given)}")
+
+
+def check_rules(
+    rules: Mapping[str, LateralRule] | None, layers: Mapping[str, nn.Linear | nn.Conv2d]
+) -> Mapping[str, LateralRule]:
+    """Return rules by layer; refuse names that are not there, and what is no rule."""
+    if rules is None:
+        return {}
+    if not isinstance(rules, Mapping):
+        raise BadInput(f"rules must be a mapping from layers to rules; got {rules!r}")
+    for name, rule in rules.items():
+        check_name("layer", name, layers)
+        with naming(name):
+            check_rule(rule)
+    return rules

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurocl.plasticity.activity import check_activity, energy_of
-from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons
-from neurocl.plasticity.lateral_rules import HebbianRule, LateralRule
+from neurocl.plasticity.activity import check_activity, check_rows, energy_of
+from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons, check_neurons
+from neurocl.plasticity.lateral_rules import HebbianRule, LateralRule, check_rule
 from neurocl.plasticity.subspaces import complement, orthonormal_rows
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
@@ -71,13 +71,12 @@ class LateralCircuit(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs = check_count("inputs", inputs)
-        self.rule: LateralRule = rule or HebbianRule()
-        self.neurons = neurons or LinearNeurons()
+        self.rule: LateralRule = HebbianRule() if rule is None else check_rule(rule)
+        self.neurons: LateralNeurons = LinearNeurons() if neurons is None else check_neurons(neurons)
         self.orthonormalise = check_name("orthonormalise", orthonormalise, ORTHONORMALISE)
         self.share = None if share is None else check_number("share", share, above=0, below=1)
         self.seed = check_count("seed", seed, at_least=0)
-        self.grown = 0  # times rows were added: names the draws
-        self.updates = 0  # Hebbian updates in the task at hand
+        self.grown, self.updates = 0, 0  # times rows were added, names the draws; Hebbian updates in the task at hand
         self.explained: float | None = None  # share of the activity that rows captured at the end of the last task
         for name in ("old", "new", "velocity", "recent"):
             self.register_buffer(name, torch.empty(0, inputs))
@@ -114,9 +113,7 @@ class LateralCircuit(nn.Module):
     def drift(self) -> float:
         r"""Largest entry of :math:`H H^\top - I`."""
         every = torch.cat([self.old, self.new])
-        if not len(every):
-            return 0.0
-        return float((every @ every.T - torch.eye(len(every), dtype=every.dtype, device=every.device)).abs().max())
+        return float((every @ every.T - torch.eye(len(every)).to(every)).abs().max()) if len(every) else 0.0
 
     def grow(self, rows: int) -> None:
         """Add ``rows`` rows that learn, random and orthonormal to one another; 0 adds none.
@@ -141,7 +138,7 @@ class LateralCircuit(nn.Module):
         drive = flat @ self.old.T
         answer = self.neurons.respond(drive, self.old)
         if not self.neurons.linear:
-            now = torch.stack([drive.square().sum(), (drive - answer).square().sum()])
+            now = torch.stack([drive.square().sum(), (drive - answer).square().sum()]).detach()
             self.rounding.mul_(MEMORY).add_(now / max(1, len(flat)), alpha=1 - MEMORY)
         return torch.addmm(flat, answer, self.old, alpha=-1).view_as(rows)
 
@@ -149,6 +146,7 @@ class LateralCircuit(nn.Module):
         """Return what the new rows answer to what reaches them, before feedback."""
         return self.neurons.feedforward(source @ self.new.T)
 
+    @torch.no_grad()
     def hebbian_update(self, rows: Float[Tensor, "sample pre"]) -> None:
         r"""Let the new rows learn from activity, by the rule, from what the old rows leave over.
 
@@ -157,8 +155,9 @@ class LateralCircuit(nn.Module):
         rows' part of E is the same in every iteration and computed once.
 
         Raises:
-            BadInput: If the activity is not finite; nothing is changed then.
+            BadInput: If the activity is not finite, or not as the weights are; nothing is changed then.
         """
+        check_rows(rows, self.old)
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
             check_activity(rows)
         self.learn_from(rows)
@@ -203,7 +202,7 @@ class LateralCircuit(nn.Module):
         if self.orthonormalise != "never" and len(new):
             new = orthonormal_rows(complement(complement(new, self.old), self.old), drop=True)
         self.old = torch.cat([self.old, new])
-        self._empty_new()
+        self.discard()
         self.explained = self.captured if self.updates else None
         if len(self.recent):
             left = self.recent - (self.recent @ self.old.T) @ self.old
@@ -215,7 +214,8 @@ class LateralCircuit(nn.Module):
 
     def discard(self) -> None:
         """Take the new rows away."""
-        self._empty_new()
+        self.new, self.velocity = self.old.new_empty(0, self.inputs), self.old.new_empty(0, self.inputs)
+        self.inhibition, self.moments = self.old.new_empty(0, 0), self.old.new_empty(0, 0)
 
     def turn(self, transform: Float[Tensor, "row row"]) -> None:
         """Replace the new rows by sums of them, and everything known about them with them."""
@@ -281,10 +281,6 @@ class LateralCircuit(nn.Module):
         wanted = share * total - (total - unexplained)
         count = int((values.flip(0).cumsum(0) < wanted).sum()) + 1 if wanted > 0 else 0
         return vectors.flip(1).T[:count].to(self.new) @ self.new
-
-    def _empty_new(self) -> None:
-        self.new, self.velocity = self.old.new_empty(0, self.inputs), self.old.new_empty(0, self.inputs)
-        self.inhibition, self.moments = self.old.new_empty(0, 0), self.old.new_empty(0, 0)
 
     def get_extra_state(self) -> Tensor:
         """Return the counters, for the state dict."""

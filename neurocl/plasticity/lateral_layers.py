@@ -4,10 +4,6 @@ The forward pass stays as it is. A call's rows wait in the graph of its output, 
 leave nothing behind; when the weight's gradient arrives, the circuit learns from the rows of all its calls at once.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -15,38 +11,15 @@ from torch import Tensor, nn
 
 from neurocl.plasticity.activity import check_activity
 from neurocl.plasticity.lateral_circuit import LateralCircuit
-from neurocl.plasticity.lateral_rows import Credited, rows_of, thinned
+from neurocl.plasticity.lateral_credit import Made
+from neurocl.plasticity.lateral_reports import LayerReport, naming
+from neurocl.plasticity.lateral_rows import Credited, check_weight, rows_of, thinned
 from neurocl.plasticity.subspaces import orthonormal_rows
 from neurocl.primitives.checks import BadInput
 
 SIDES = ("auto", "input", "weight")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerReport:
-    """State of one layer's circuits.
-
-    Attributes:
-        layer: Name of the layer.
-        rows: Lateral neurons, all groups together.
-        inputs: Dimensions of the input, all groups together.
-        captured: Share of the activity's energy that the rows explain: of recent activity at a task's end where rows
-            follow a share, else of the last batches before each was learnt; ``None`` where the task showed no batch.
-        room: Dimensions left for learning.
-        drift: Largest entry of H Hᵀ - I.
-        leak: Share of the energy of the last task's weight change inside the span that was protected; ``None`` where
-            there was nothing to protect. Rounding alone makes some 1e-11 of it, more where weights hardly changed.
-        missed: Share of the energy of old rows' drive that answers in whole spikes round away; 0 for linear neurons.
-    """
-
-    layer: str
-    rows: int
-    inputs: int
-    captured: float | None
-    room: int
-    drift: float
-    leak: float | None
-    missed: float = 0.0
+ROUNDING = 64  # spacings of a number: weights that change by less, as a whole, moved by rounding alone
+OTHERS = 1e-10  # share of energy in a gradient: rounding of sums, not a penalty on weights
 
 
 class LayerCircuits:
@@ -75,27 +48,24 @@ class LayerCircuits:
         self.side, self.most_rows, self.freeze_bias = side, most_rows, freeze_bias
         self.learning = True
         self.resting = False  # neither learns nor projects
+        self.rested = False  # at any time in this task
         self.attached = True
+        self.in_task = False
         self.updates = 0
-        # of the calls of a backward pass: its number, the rows, and what is left of them where that is known
-        self._collected: list[tuple[int, Tensor, Tensor | None]] = []
-        self._positions = 1  # of a convolution's kernel on its input
-        self._by_weight = False  # whether a call of this task's left projection to the weight gradient
-        self._made: list[int] = []  # where the gradients of this backward pass's projected rows lie
-        self._before: Tensor | None = None
-        self._leak: float | None = None
-        self._seen = 0  # value of ``updates`` when the task began
-        self._handles: list[Any] = [layer.register_forward_hook(self, with_kwargs=True)]
-        self._hooked: Tensor | None = None
+        # of the calls of a backward pass: its number, the rows, positions of a kernel on them, and what is left of them
+        self.collected: list[tuple[int, Tensor, int, Tensor | None]] = []
+        self.by_weight = False  # whether a call of this task's left projection to the weight gradient
+        self.made = Made(summed=not self.linear)
+        self.before: Tensor | None = None
+        self.leak: float | None = None
+        self.seen = 0  # value of ``updates`` when the task began
+        self._watched: dict[str, tuple[Tensor, Any]] = {}  # parameters whose gradients are, and the hooks' handles
         self.hook_parameters()
+        layer.register_forward_hook(self, with_kwargs=True)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "LayerCircuits":
-        """Copy with the layer: the copy's circuits watch the copied weights from its next call on."""
-        copy = object.__new__(type(self))
-        memo[id(self)] = copy
-        fresh = {"_handles": [], "_hooked": None, "_collected": [], "_made": []}
-        copy.__dict__ = {k: fresh[k] if k in fresh else deepcopy(v, memo) for k, v in self.__dict__.items()}
-        return copy
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles take over: they watch the copied weights from the next call on."""
+        return self.__dict__ | {"_watched": {}, "collected": [], "made": Made(summed=not self.linear)}
 
     @property
     def projecting(self) -> bool:
@@ -108,23 +78,28 @@ class LayerCircuits:
         return all(circuit.neurons.linear for circuit in self.circuits)
 
     def hook_parameters(self) -> None:
-        """Watch the gradients of the layer's parameters, which loading, copying or growing replaces."""
-        if self._hooked is self.layer.weight:
-            return
-        for handle in self._handles[1:]:
-            handle.remove()
-        self._hooked = self.layer.weight
-        self._handles[1:] = [self.layer.weight.register_hook(self._on_weight_gradient)]
-        if self.layer.bias is not None:
-            self._handles.append(self.layer.bias.register_hook(self._on_bias_gradient))
+        """Watch the gradients of the layer's parameters, and live where they do; both may have been replaced.
+
+        Raises:
+            BadInput: If the weight is computed from others by now, or has fewer than 32 bits.
+        """
+        for name, hook in (("weight", self._on_weight_gradient), ("bias", self._on_bias_gradient)):
+            parameter = getattr(self.layer, name)
+            watched, handle = self._watched.get(name, (None, None))
+            if parameter is None or parameter is watched or not parameter.requires_grad:
+                continue
+            check_weight(self.name, self.layer)
+            if handle is not None:
+                handle.remove()
+            self._watched[name] = parameter, parameter.register_hook(hook)
         self._follow()
 
     def begin(self, rows: int) -> None:
         """Grow every group's circuit, and remember the weights that the task begins with."""
         self.hook_parameters()
-        self._follow()
-        self._before = self.layer.weight.detach().clone() if self.projecting else None
-        self._leak, self._by_weight, self._seen = None, False, self.updates
+        self.before = self.layer.weight.detach().clone() if self.projecting else None
+        self.leak, self.by_weight, self.seen = None, False, self.updates
+        self.in_task, self.rested = True, self.resting
         for circuit in self.circuits:
             circuit.grow(rows)
 
@@ -136,14 +111,28 @@ class LayerCircuits:
 
     def end(self) -> None:
         """Measure what leaked into the protected span, and freeze the new rows; rows that saw nothing are dropped."""
-        if self._before is not None and self._before.shape == self.layer.weight.shape:
-            change = self.layer.weight.detach() - self._before
-            self._leak = self._share_inside(change)
-        self._before = None
+        weight = self.layer.weight.detach()
+        if self.before is not None and self.before.shape == weight.shape:
+            change = weight - self.before.to(weight)
+            moved = float(change.norm()) > ROUNDING * torch.finfo(weight.dtype).eps * float(weight.norm())
+            self.leak = self._share_inside(change) if moved else None
+        self.before, self.in_task = None, False
         for circuit in self.circuits:
-            if self.updates == self._seen:
+            if self.updates == self.seen:
                 circuit.discard()
             circuit.consolidate()
+        self.made.forget()
+        self.project_gradients()
+
+    def project_gradients(self) -> None:
+        """Project gradients that were there before the rows that project now; spiking neurons cannot: they go."""
+        weight, bias = self.layer.weight, self.layer.bias
+        if not self.projecting:
+            return
+        if weight.grad is not None:
+            weight.grad = self.project(weight.grad) if self.linear else None
+        if bias is not None and self.freeze_bias:
+            bias.grad = None
 
     def report(self, *, ended: bool = False) -> LayerReport:
         """Return the state of the layer's circuits, within a task or of the one that has just ended."""
@@ -159,15 +148,18 @@ class LayerCircuits:
             captured=captured,
             room=sum(circuit.room for circuit in self.circuits),
             drift=max(circuit.drift for circuit in self.circuits),
-            leak=self._leak,
+            leak=self.leak,
             missed=max(circuit.missed for circuit in self.circuits),
         )
 
     def detach(self) -> None:
         """Take the hooks off the layer."""
-        for handle in self._handles:
+        for _, handle in self._watched.values():
             handle.remove()
-        self._handles, self.attached = [], False
+        for number in [number for number, hook in self.layer._forward_hooks.items() if hook is self]:
+            del self.layer._forward_hooks[number]
+            self.layer._forward_hooks_with_kwargs.pop(number, None)
+        self._watched, self.attached = {}, False
 
     def project(self, change: Tensor) -> Tensor:
         """Return a change of the weights without what old rows protect; linear lateral neurons only."""
@@ -178,38 +170,61 @@ class LayerCircuits:
 
     def __call__(self, layer: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> Any:
         """Watch one call; return another output where the input's rows are projected."""
-        if not (torch.is_grad_enabled() and layer.training and self.layer.weight.requires_grad):
+        if not (torch.is_grad_enabled() and self.layer.weight.requires_grad) or self.resting:
+            return None
+        learning = layer.training and self.learning and self.in_task
+        if not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None:
+            self._refuse_transforms(learning)
             return None
         self.hook_parameters()
         x = cast(Tensor, inputs[0] if inputs else options["input"])
-        credit = options.get("credit")
+        credit, observed = options.get("credit"), options.get("observed")
         pairs = x if credit is None else credit
+        rows = (pairs if observed is None else observed).detach()
+        # in evaluation mode linear neurons leave it to the gradient, as it takes no more than that
+        projecting = self.projecting and (layer.training or not self.linear)
+        by_input = projecting and self._chooses_input(pairs)
+        if learning:
+            self._check(rows)
+        if by_input and not self.linear and not (learning and observed is None):
+            self._check(pairs.detach())
         result, projected = None, None
-        if self.projecting:
-            if self._chooses_input(pairs):
-                projected = self._projected(pairs.detach())
-                backward = cast(Any, layer).backward_weight() if hasattr(layer, "backward_weight") else None
-                result = Credited.apply(
-                    output.detach(), x, self.layer.weight, self.layer.bias, projected, backward, self.layer, self._made
-                )
-            else:
-                self._by_weight = True
-        if self.learning and not self.resting:
-            observed = options.get("observed")
-            rows = (pairs if observed is None else observed).detach()
-            if rows.device.type == "cpu":  # elsewhere the host would wait; there the end of the task looks
-                with naming(self.name):
-                    check_activity(rows)
+        if by_input:
+            projected = self._projected(pairs.detach())
+            backward = cast(Any, layer).backward_weight() if hasattr(layer, "backward_weight") else None
+            result = Credited.apply(
+                output.detach(), x, self.layer.weight, self.layer.bias, projected, backward, self.layer, self.made
+            )
+        elif projecting:
+            self.by_weight = True
+        if learning:
             watched = output if result is None else result
-            self._positions = output.shape[-2:].numel() if isinstance(layer, nn.Conv2d) else 1
+            positions = output.shape[-2:].numel() if isinstance(layer, nn.Conv2d) else 1
             known = projected if observed is None else None
-            watched.register_hook(lambda gradient: self._collect(rows, known))
+            watched.register_hook(lambda gradient: self._collect(rows, positions, known))
         return result
 
     def _follow(self) -> None:
         """Let the circuits live where the layer does, in its type of numbers."""
-        for circuit in self.circuits:
-            circuit.to(self.layer.weight)
+        here, weight = self.circuits[0].old, self.layer.weight
+        if here.dtype is not weight.dtype or here.device != weight.device:
+            check_weight(self.name, self.layer)
+            for circuit in self.circuits:
+                circuit.to(weight)
+
+    def _check(self, rows: Tensor) -> None:
+        """Refuse activity that is not finite, before anything is done with it."""
+        if rows.device.type == "cpu":  # elsewhere the host would wait; there the end of the task looks
+            with naming(self.name):
+                check_activity(rows)
+
+    def _refuse_transforms(self, learning: bool) -> None:
+        """Refuse a call within ``torch.func``, whose gradients never reach the weight."""
+        if learning or self.projecting:
+            raise BadInput(
+                f"layer {self.name!r}: lateral circuits must see gradients arrive at the weight, which those of "
+                "torch.func (grad, vmap) do not: call the network outside, or within circuits.resting()"
+            )
 
     def _share_inside(self, change: Tensor) -> float:
         """Return the share of a change's energy inside the span of the old rows."""
@@ -224,7 +239,7 @@ class LayerCircuits:
             return self.side == "input"
         if not self.linear:
             return True
-        if isinstance(self.layer, nn.Conv2d) or self._by_weight:
+        if isinstance(self.layer, nn.Conv2d) or self.by_weight:
             return False
         return pairs.numel() // self.layer.in_features < self.layer.out_features
 
@@ -237,51 +252,48 @@ class LayerCircuits:
 
     def _on_weight_gradient(self, gradient: Tensor) -> Tensor:
         """Learn from the batch's rows, and project the gradient where it is not made of projected rows alone."""
-        if self._collected:
+        self._follow()
+        if self.projecting and not self.linear:
+            self._refuse_others(gradient)
+        if self.collected:
             now = torch._C._current_graph_task_id()
-            collected, self._collected = [pair for task, *pair in self._collected if task == now], []
+            collected, self.collected = [call for task, *call in self.collected if task == now], []
             with torch.no_grad(), torch.autocast(gradient.device.type, enabled=False):
                 self._learn(collected)
-        made = self._made[:]
-        self._made.clear()
-        if not self.projecting or not self.linear or (made == [gradient.data_ptr()] and not self._by_weight):
+        if not self.projecting or not self.linear or self.made.is_all_of(gradient):
             return gradient
         return self.project(gradient)
 
-    def _collect(self, rows: Tensor, projected: Tensor | None) -> None:
+    def _refuse_others(self, gradient: Tensor) -> None:
+        """Refuse a gradient that spiking neurons did not project, and cannot."""
+        others = self.made.share_of_others(gradient)
+        if not others <= OTHERS:
+            raise BadInput(
+                f"layer {self.name!r}: where lateral neurons spike, the weight's gradient must come from calls of the "
+                f"layer since the task began; {min(others, 1.0):.2g} of its energy does not, and could not be "
+                "projected: leave penalties on weights out, or use LinearNeurons()"
+            )
+
+    def _collect(self, rows: Tensor, positions: int, projected: Tensor | None) -> None:
         """Remember what a call showed, for the weight gradient of the same backward pass."""
         now = torch._C._current_graph_task_id()
-        self._collected = [*(entry for entry in self._collected if entry[0] == now), (now, rows, projected)]
+        self.collected = [*(call for call in self.collected if call[0] == now), (now, rows, positions, projected)]
 
     def _on_bias_gradient(self, gradient: Tensor) -> Tensor:
         return torch.zeros_like(gradient) if self.freeze_bias and self.projecting else gradient
 
-    def _learn(self, collected: list[list[Tensor | None]]) -> None:
+    def _learn(self, collected: list[list[Any]]) -> None:
         """Let every circuit learn from the rows, thinned out evenly where there are too many."""
-        shown = [cast(Tensor, rows) for rows, _ in collected]
-        seen = (
-            thinned(self.layer, shown, positions=self._positions, most_rows=self.most_rows, turn=self.updates)
-            if shown
-            else []
-        )
-        rows = [rows_of(self.layer, x) for x in seen if x.numel()]
+        shown, positions = [call[0] for call in collected], [call[1] for call in collected]
+        rows = thinned(self.layer, shown, positions, most_rows=self.most_rows, turn=self.updates)
         if not rows:
             return
         every = torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
         apart = -(-every.shape[1] // self.most_rows)
-        chosen = every[:, self.updates % apart :: apart].to(self.layer.weight.dtype)
-        left = collected[0][1] if len(collected) == 1 else None
+        chosen = every[:, self.updates % apart :: apart].to(self.layer.weight)
+        left = collected[0][2] if len(collected) == 1 else None
         self.updates += 1
         with naming(self.name):
             for place, (circuit, part) in enumerate(zip(self.circuits, chosen, strict=True)):
-                known = left[place] if left is not None and left.shape == chosen.shape else None
+                known = left[place].to(part) if left is not None and left.shape == chosen.shape else None
                 circuit.learn_from(part, known)
-
-
-@contextmanager
-def naming(layer: str) -> Iterator[None]:
-    """Put the layer's name before the message of a :class:`BadInput` raised inside."""
-    try:
-        yield
-    except BadInput as error:
-        raise BadInput(f"layer {layer!r}: {error}") from error

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurocl.primitives.checks import check_count, check_name, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 
 
 @runtime_checkable
@@ -37,6 +37,13 @@ class LateralNeurons(Protocol):
         how long its rows are: they would grow without bound.
         """
         ...
+
+
+def check_neurons(neurons: object) -> LateralNeurons:
+    """Return ``neurons`` if they are lateral neurons."""
+    if isinstance(neurons, type) or not isinstance(neurons, LateralNeurons):
+        raise BadInput(f"neurons must be an object such as LinearNeurons() or SpikeRates(); got {neurons!r}")
+    return neurons
 
 
 @dataclass(frozen=True)

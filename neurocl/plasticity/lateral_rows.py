@@ -11,8 +11,31 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from neurocl.plasticity.lateral_credit import Made
+from neurocl.primitives.checks import BadInput
 
 Synapse = nn.Linear | nn.Conv2d
+
+
+def check_weight(name: str, layer: Synapse) -> None:
+    """Refuse a weight whose changes cannot be projected.
+
+    Raises:
+        BadInput: If it has fewer than 32 bits, or is computed from other weights.
+    """
+    weight = layer.weight
+    if not weight.is_floating_point() or torch.finfo(weight.dtype).bits < 32:
+        raise BadInput(
+            f"layer {name!r} must have floating-point weights of 32 bits at least; got {weight.dtype}: fewer cannot "
+            "hold a change that is orthogonal to what is protected; keep float32 weights and use torch.autocast"
+        )
+    if parametrize.is_parametrized(layer, "weight") or layer._parameters.get("weight") is not weight:
+        raise BadInput(
+            f"layer {name!r} must multiply by a weight of its own; its weight is computed from others (weight or "
+            "spectral norm, pruning, another parametrisation), whose changes cannot be projected: leave it out"
+        )
 
 
 def rows_of(layer: Synapse, x: Float[Tensor, "..."]) -> Float[Tensor, "group row pre"]:
@@ -42,13 +65,23 @@ def same_sides(layer: nn.Conv2d) -> tuple[int, int, int, int]:
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
 
 
-def thinned(layer: Synapse, seen: list[Tensor], *, positions: int, most_rows: int, turn: int) -> list[Tensor]:
-    """Return images enough for the rows that are wanted: patches of all would cost memory for nothing."""
+def thinned(
+    layer: Synapse, seen: list[Tensor], positions: list[int], *, most_rows: int, turn: int
+) -> list[Float[Tensor, "group row pre"]]:
+    """Return the rows of all calls; of convolutions' images only as many as are wanted.
+
+    Patches of all would cost memory for nothing. Images are counted through, whatever their size, and every so-many-th
+    is taken, another one at every ``turn``.
+    """
     if isinstance(layer, nn.Linear):
-        return seen
-    images = torch.cat([x.reshape(-1, *x.shape[-3:]) for x in seen])
-    apart = max(1, len(images) * positions // most_rows)
-    return [images[turn % apart :: apart]]
+        return [rows_of(layer, x) for x in seen if x.numel()]
+    images = [x.reshape(-1, *x.shape[-3:]) for x in seen]
+    total = sum(len(call) * places for call, places in zip(images, positions, strict=True))
+    apart, before, taken = max(1, total // most_rows), 0, []
+    for call in images:
+        taken.append(call[(turn - before) % apart :: apart])
+        before += len(call)
+    return [rows_of(layer, call) for call in taken if call.numel()]
 
 
 def weight_gradient(
@@ -97,7 +130,7 @@ class Credited(torch.autograd.Function):
         projected: Tensor,
         backward: Tensor | None,
         layer: Synapse,
-        made: list[int],
+        made: Made,
     ) -> Tensor:
         """Return the output; keep what the way back needs."""
         ctx.layer, ctx.has_bias, ctx.made = layer, bias is not None, made
@@ -117,5 +150,5 @@ class Credited(torch.autograd.Function):
             of_weight = weight_gradient(layer, error, projected) if wants[2] else None
             of_bias = bias_gradient(layer, error) if ctx.has_bias and wants[3] else None
         if of_weight is not None:
-            ctx.made.append(of_weight.data_ptr())  # by which the layer knows its gradient again
+            ctx.made.add(of_weight)
         return None, of_input, of_weight, of_bias, None, None, None, None

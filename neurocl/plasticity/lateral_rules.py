@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurocl.primitives.checks import check_count, check_number
+from neurocl.primitives.checks import BadInput, check_count, check_number
 
 FIRST = 0.01  # of the mean variance: what a row's is taken for before it is known
 WARM_UP = 5  # updates that this first value counts for
@@ -65,6 +65,13 @@ class LateralRule(Protocol):
             Answers before the change, and what they left over.
         """
         ...
+
+
+def check_rule(rule: object) -> LateralRule:
+    """Return ``rule`` if it is one."""
+    if isinstance(rule, type) or not isinstance(rule, LateralRule):
+        raise BadInput(f"rule must be an object such as SimilarityMatching() or HebbianRule(); got {rule!r}")
+    return rule
 
 
 @dataclass(frozen=True, kw_only=True)

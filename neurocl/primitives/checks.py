@@ -7,7 +7,8 @@ command line can print it as it stands.
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Real
 
 import torch
@@ -35,7 +36,7 @@ def check_name(what: str, name: object, known: Iterable[str]) -> str:
         return name
     close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    raise UnknownName(f"no {what} named {str(name)!r}; {hint}")
+    raise UnknownName(f"no {what} named {name!r}; {hint}")
 
 
 def check_number(
@@ -82,12 +83,28 @@ def check_count(name: str, value: object, *, at_least: int = 1) -> int:
     return count
 
 
-def check_counts(name: str, values: Iterable[object]) -> tuple[int, ...]:
+def check_counts(name: str, values: Iterable[object], *, at_least: int = 1) -> tuple[int, ...]:
     """Return ``values`` if there are some and every one is a count."""
-    counts = tuple(check_count(f"{name}[{place}]", value) for place, value in enumerate(values))
+    counts = tuple(check_count(f"{name}[{place}]", value, at_least=at_least) for place, value in enumerate(values))
     if not counts:
         raise BadInput(f"{name} must hold at least one number; got none: give one for each layer")
     return counts
+
+
+@contextmanager
+def named_as(prefix: str = "", /, **names: str) -> Iterator[None]:
+    """Within, errors about an argument give it the name that the user knows: its own after ``prefix``, or as stated.
+
+    ``named_as("replay_", size="memory_size")`` turns ``size`` into ``memory_size`` and ``epochs`` into
+    ``replay_epochs``. Also a decorator: ``named_as("replay_")(make)(epochs=config.replay_epochs)``.
+    """
+    try:
+        yield
+    except BadInput as error:
+        found = re.match(r"([a-z]\w*)((?:\[\d+\])?[ ,](?:.* )?must .*)", str(error))
+        if not found:
+            raise
+        raise type(error)(names.get(found[1], prefix + found[1]) + found[2]) from error
 
 
 def check_finite(name: str, tensor: Tensor) -> Tensor:

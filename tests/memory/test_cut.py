@@ -416,7 +416,7 @@ class Whole(nn.Module):
         ("unused", "'unused' was never called"),
         ("whole_numbers", "'whole_numbers' gives none"),
         ("several", "'several' gave"),
-        (3, "no cut named '3'"),
+        (3, "no cut named 3;"),
     ],
 )
 def test_a_cut_that_cannot_be_is_refused(cut, message):

@@ -250,3 +250,15 @@ def test_features_learn_their_inhibition_from_the_first_task_alone_and_the_contr
     else:
         assert operations.multiply_accumulates == 25 * 30 * 16 + 25 * 30 * 29 * 3
         assert fewer.multiply_accumulates == 25 * 30 * 16
+
+
+@pytest.mark.parametrize("value", [1e19, 1e30])
+def test_inputs_too_large_to_learn_from_change_nothing(value):
+    layer = FoldiakLayer(5, 4, coding="rate")
+    layer.learn(torch.rand(3, 5))
+    before = {name: values.clone() for name, values in layer.state_dict().items()}
+    with pytest.raises(BadInput, match="inputs must be small enough"):
+        layer.learn(torch.full((3, 5), value) * torch.sign(layer.feedforward[0]))
+    for name, values in layer.state_dict().items():
+        assert torch.equal(values, before[name])
+    assert layer.learn(torch.rand(3, 5)).isfinite().all()

@@ -44,7 +44,8 @@ def leaks(protected: bool, **options: object) -> list[float]:
 )
 def test_projection_after_gate_and_saturation_keeps_the_guarantee_of_lateral_circuits(options):
     assert max(leaks(True, **options)) < 1e-9
-    assert min(leaks(False, **options)) > 1e-3, "gate and saturation turn a projected gradient away"
+    with pytest.warns(UserWarning, match="inside the protected span"):
+        assert min(leaks(False, **options)) > 1e-3, "gate and saturation turn a projected gradient away"
 
 
 def test_a_pull_that_is_a_hook_of_the_step_is_projected_with_it():

@@ -101,7 +101,7 @@ def test_calls_without_a_backward_pass_leave_nothing_behind():
     with torch.no_grad():
         network.train()(IMAGES)
     layer = circuits.layers["0"]
-    assert not layer._collected
+    assert not layer.collected
     assert layer.updates == 0
     network(IMAGES).sum().backward()
     assert layer.updates == 1

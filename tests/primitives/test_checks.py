@@ -15,6 +15,7 @@ from neurocl.primitives.checks import (
     check_finite,
     check_name,
     check_number,
+    named_as,
 )
 
 
@@ -31,7 +32,7 @@ def test_a_known_name_passes_and_a_close_one_is_suggested():
         check_name("model", "finetunes", known)
     with pytest.raises(UnknownName, match="known: ewc, finetune, replay"):
         check_name("model", "zzzzz", known)
-    with pytest.raises(UnknownName, match="named '3'"):
+    with pytest.raises(UnknownName, match="named 3"):
         check_name("model", 3, known)
     assert issubclass(UnknownName, LookupError)
     assert issubclass(UnknownName, BadInput)
@@ -105,3 +106,20 @@ def test_a_tensor_with_holes_is_refused_with_their_number():
     assert check_finite("images", torch.zeros(0)).numel() == 0
     with pytest.raises(BadInput, match=r"^images must be finite; 2 of 3 values are NaN or infinite"):
         check_finite("images", torch.tensor([1.0, math.nan, math.inf]))
+
+
+def test_errors_name_what_the_user_set_and_leave_others_alone():
+    named = named_as("replay_", size="memory_size")
+    with pytest.raises(BadInput, match=r"^replay_rate must be a finite number greater than 0; got -1$"):
+        named(check_number)("rate", -1, above=0)
+    with pytest.raises(BadInput, match=r"^memory_size\[1\] must be a whole number"):
+        named(check_counts)("size", (1, -2))
+    with pytest.raises(UnknownName, match=r"^no rule named 'size'"):
+        named(check_name)("rule", "size", ["a"])
+    with pytest.raises(BadInput, match=r"^rate must be"), named_as(size="memory_size"):
+        check_number("rate", -1, above=0)
+
+
+def test_a_name_of_another_type_is_told_from_the_same_in_letters():
+    with pytest.raises(UnknownName, match=r"^no layer named 0; did you mean '0'"):
+        check_name("layer", 0, ["0"])

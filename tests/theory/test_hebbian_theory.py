@@ -81,3 +81,28 @@ def test_rules_refuse_rates_out_of_range():
     for wrong in ({"target_rate": 0.0}, {"learning_rate": -1.0}, {"decay": -1.0}):
         with pytest.raises(BadInput, match=next(iter(wrong))):
             anti_hebbian_step(torch.ones(3, 3), rows, **({"target_rate": 0.1, "learning_rate": 0.1} | wrong))
+
+
+@pytest.mark.parametrize(
+    ("weight", "post", "pre"),
+    [
+        (torch.ones(4, 5), torch.ones(2, 4), torch.ones(3, 5)),
+        (torch.ones(4, 5), torch.ones(0, 4), torch.ones(0, 5)),
+        (torch.ones(4, 5), torch.ones(3, 5), torch.ones(3, 5)),
+        (torch.ones(5), torch.ones(3, 1), torch.ones(3, 5)),
+    ],
+)
+def test_rules_refuse_activity_that_does_not_belong_to_the_weights(weight, post, pre, as_installed):
+    with pytest.raises(BadInput, match=r"weights must be \[post, pre\] for activity"):
+        oja_step(weight, pre, post, learning_rate=0.1)
+
+
+def test_rules_refuse_what_is_not_finite(as_installed):
+    bad = torch.full((3, 4), torch.nan)
+    with pytest.raises(BadInput, match="pre must be finite"):
+        oja_step(torch.ones(2, 4), bad, torch.ones(3, 2), learning_rate=0.1)
+    with pytest.raises(BadInput, match="post must be finite"):
+        anti_hebbian_step(torch.zeros(4, 4), bad, target_rate=0.1, learning_rate=0.1)
+    for output in (torch.ones(0, 4), torch.ones(5, 3)):
+        with pytest.raises(BadInput, match=r"weights must be \[post, pre\]"):
+            anti_hebbian_step(torch.zeros(4, 4), output, target_rate=0.1, learning_rate=0.1)
