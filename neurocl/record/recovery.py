@@ -32,17 +32,24 @@ def opened_for_reading(path: Path) -> h5py.File:
     """
     give_up = time.monotonic() + PATIENCE_S
     while True:
-        try:
-            settle(path)
-            file = opened_as_it_is(path)
-        except BadInput:
-            if not being_changed(path) or time.monotonic() > give_up:
+        with journal.ALONE:
+            try:
+                settle(path)
+                file = opened_as_it_is(path)
+            except CannotBeUndone:
                 raise
-        else:
-            if not being_changed(path) or time.monotonic() > give_up:
-                return file
-            file.close()  # a change has begun since it was settled
+            except BadInput:
+                if not being_changed(path) or time.monotonic() > give_up:
+                    raise
+            else:
+                if not being_changed(path) or time.monotonic() > give_up:
+                    return file
+                file.close()  # a change has begun since it was settled
         time.sleep(0.005)
+
+
+class CannotBeUndone(BadInput):
+    """An unfinished change cannot be undone where the file lies."""
 
 
 def being_changed(path: Path) -> bool:
@@ -52,6 +59,7 @@ def being_changed(path: Path) -> bool:
 
 def lock_of(path: Path) -> Path:
     """Return the file whose lock stands for a path."""
+    path = path.resolve()
     return path.with_name(f".{path.name}{files.LOCK}")
 
 
@@ -70,7 +78,7 @@ def settle(path: Path) -> None:
     try:
         journal.roll_back(path)
     except OSError as error:
-        raise BadInput(
+        raise CannotBeUndone(
             f"the writer of {path} was killed in the middle of a change, and undoing that takes write permission "
             f"({error.strerror or error}): give it, or copy the file and {journal.journal_of(path).name} elsewhere"
         ) from error
@@ -107,9 +115,19 @@ def cut_short(path: Path) -> bool:
 
 
 def valid_lengths(file: h5py.File) -> dict[str, int]:
-    """Return by dataset the number of rows that are whole."""
-    valid = file[layout.VALID]
-    return dict(zip(json.loads(valid.attrs["names"]), (int(length) for length in valid[...]), strict=True))
+    """Return by dataset the number of rows that are whole.
+
+    Raises:
+        BadInput: If the writer is adding datasets all the time.
+    """
+    for _ in range(100):
+        with journal.ALONE:
+            valid = file[layout.VALID]
+            names, lengths = json.loads(valid.attrs["names"]), valid[...]
+        if len(names) == len(lengths):
+            return dict(zip(names, map(int, lengths), strict=True))
+        time.sleep(0.005)
+    raise BadInput(f"{file.filename} is being changed by its writer: open it again in a moment")
 
 
 def in_order(path: Path) -> bool:

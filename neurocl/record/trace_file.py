@@ -6,11 +6,9 @@ the process is killed in it. What counts is written last, the lengths up to whic
 at any moment loses what came after its last commit.
 """
 
-import errno
 import json
 import math
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,11 @@ from numpy.typing import NDArray
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, layout, views
+from neurocl.record.disk import MARGIN, allocate, claimed, give_back, sweep
+from neurocl.record.growing_datasets import begin_file, count, dataset_width, make_dataset
 from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened, valid_lengths
 
-RESERVE, MARGIN = 1 << 22, 1 << 20  # bytes asked for ahead; what is always left for the file to be closed
+RESERVE = 1 << 22  # bytes asked for ahead
 PER_DATASET = 1 << 13  # bytes that a new dataset takes before it holds anything
 
 
@@ -51,6 +51,7 @@ class TraceFile:
         self._needed = self._room = 0  # bytes that the file takes at most; bytes that it has on the disk
         self._lock = claimed(path)
         try:
+            sweep(path)
             journal.roll_back(path)
             there = path.exists()
             if there and not resume:
@@ -92,30 +93,15 @@ class TraceFile:
         new = {name: kind for name, kind in wanted.items() if not self.has(name)}
         if not new:
             return
-        file = self._plain()
-        self._reserve(len(new) * PER_DATASET + sum(64 * size for size in nodes.values()))
-        for name, (tail, dtype, attributes) in new.items():
-            attributes = dict(attributes)
-            compression, grows = attributes.pop("compression", None), attributes.pop("grows", False)
-            dataset = file.create_dataset(
-                name,
-                shape=(0, *tail),
-                maxshape=(None, *((None,) * len(tail) if grows else tail)),
-                dtype=dtype,
-                chunks=layout.chunk_of(name, tail, dtype),
-                fillvalue=np.nan if np.dtype(dtype).kind == "f" else None,
-                compression=compression,
-                shuffle=compression is not None,
-                track_times=False,
-            )
-            dataset.attrs.update(attributes)
-            self.lengths[name] = self.committed[name] = 0
-            if name.startswith(f"{layout.SPIKES}/") and name.endswith("/timestamps"):
-                kind = h5py.enum_dtype(layout.SORTING, basetype="u1")
-                dataset.parent.attrs.create("sorting", layout.SORTING["by_time"], dtype=kind)
-        for population, size in nodes.items():
-            layout.describe_nodes(file, population, size)
-        self._swmr()
+        with journal.ALONE:
+            file = self._plain()
+            self._reserve(len(new) * PER_DATASET + sum(64 * size for size in nodes.values()))
+            for name, kind in new.items():
+                make_dataset(file, name, *kind)
+                self.lengths[name] = self.committed[name] = 0
+            for population, size in nodes.items():
+                layout.describe_nodes(file, population, size)
+            self._swmr()
 
     def append(self, name: str, rows: NDArray[Any]) -> None:
         """Write rows behind those that are there; they count from the next commit on."""
@@ -149,10 +135,11 @@ class TraceFile:
         The file is copied: HDF5 has been seen to break down over datasets that shrink.
         """
         kept = {name: min(length, lengths.get(name, 0)) for name, length in self.lengths.items()}
-        self.file.close()
-        self._file = None
-        shortened(self.path, kept)
-        self._open(kept)
+        with journal.ALONE:
+            self.file.close()
+            self._file = None
+            shortened(self.path, kept)
+            self._open(kept)
 
     def sync(self) -> None:
         """Wait until the disk has what was committed: from then on it outlives a power cut."""
@@ -163,14 +150,15 @@ class TraceFile:
         if self._file is None:
             return
         self._datasets.clear()
-        try:
-            self.commit()
-            views.add(self._plain())
-            self._file.close()
-            self._end_change()
-            give_back(self.path)
-        finally:
-            self.abandon()
+        with journal.ALONE:
+            try:
+                self.commit()
+                views.add(self._plain())
+                self._file.close()
+                self._end_change()
+                give_back(self.path)
+            finally:
+                self.abandon()
 
     def _release(self) -> None:
         """Let other writers have the path."""
@@ -199,10 +187,10 @@ class TraceFile:
 
     def _create(self, run: dict[str, Any]) -> None:
         files.check_writable(self.path.parent)
-        files.write(self.path, lambda fresh: begin_file(fresh, run))
         kinds: dict[str, Any] = {f"{layout.SAMPLES}/{name}": ((), dtype, {}) for name, dtype in layout.COLUMNS.items()}
         kinds |= {f"{layout.MARKS}/{name}": ((), dtype, {}) for name, dtype in layout.MARKERS.items()}
-        self.create(kinds, nodes={})
+        files.write(self.path, lambda fresh: begin_file(fresh, run, kinds))
+        self._open(dict.fromkeys(kinds, 0))
 
     def _take_up(self, run: dict[str, Any]) -> None:
         """Go on with a file: what lies behind its last commit goes, and what other readers look for until the end."""
@@ -218,8 +206,9 @@ class TraceFile:
     def _open(self, lengths: dict[str, int]) -> None:
         """Open a file that holds these lengths and nothing behind them."""
         self.lengths, self.committed = dict(lengths), dict(lengths)
-        views.remove(self._plain())
-        self._swmr()
+        with journal.ALONE:
+            views.remove(self._plain())
+            self._swmr()
 
     def _plain(self) -> h5py.File:
         """Leave single-writer mode, in which nothing can be created; what changes from now on can be undone."""
@@ -228,7 +217,16 @@ class TraceFile:
             self._file.close()
             give_back(self.path)
         journal.begin(self.path)
-        self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        try:
+            self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        except OSError as error:
+            journal.end(self.path)
+            if "already open" not in str(error):
+                raise
+            raise BadInput(
+                f"{self.path} is open for reading in this process, and so cannot be written: close() what record.open "
+                "returned first"
+            ) from error
         if self._file.swmr_mode:  # it still is where a reader in this process holds the file
             journal.end(self.path)
         else:
@@ -264,13 +262,7 @@ class TraceFile:
         """Write the names of all datasets, and go into single-writer mode."""
         file = self.file
         self._datasets.clear()
-        counted = np.array([self.committed[name] for name in self._names], np.int64)
-        if layout.VALID not in file:
-            file.create_dataset(layout.VALID, (0,), np.int64, maxshape=(None,), chunks=(512,), track_times=False)
-        valid = file[layout.VALID]
-        valid.resize((len(counted),))
-        valid[...] = counted
-        valid.attrs["names"] = json.dumps(self._names)
+        count(file, self.committed)
         file.flush()
         if self._change is None:  # single-writer mode is on, for a reader in this process
             return
@@ -282,58 +274,6 @@ class TraceFile:
         self._file.swmr_mode = True
         self._needed = self._room = self.path.stat().st_size
         journal.end(self.path)
-
-
-def begin_file(fresh: Path, run: dict[str, Any]) -> None:
-    """Write a file without any dataset yet."""
-    if shutil.disk_usage(fresh.parent).free < MARGIN:  # HDF5 breaks down over a full disk
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with h5py.File(fresh, "w", libver=layout.LIBVER, locking=False) as file:
-        layout.begin(file, run)
-
-
-def allocate(path: Path, start: int, size: int) -> None:
-    """Have the disk set room aside behind what a file has."""
-    if hasattr(os, "posix_fallocate"):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.posix_fallocate(descriptor, start, size)
-        finally:
-            os.close(descriptor)
-    elif shutil.disk_usage(path.parent).free < size:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def give_back(path: Path) -> None:
-    """Cut off the room that was set aside and not used, of a file that was closed in order."""
-    with path.open("rb") as file:
-        start = file.read(48)
-    end = int.from_bytes(start[28:36], "little")
-    if start[11] == 0 and 48 <= end < path.stat().st_size:
-        os.truncate(path, end)
-
-
-def dataset_width(dataset: h5py.Dataset) -> int:
-    """Return how many chunks stand side by side in a row, where rows have grown since the dataset was made."""
-    return math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape[1:], dataset.chunks[1:], strict=True))
-
-
-def claimed(path: Path) -> int | None:
-    """Lock a path for this process.
-
-    Raises:
-        BadInput: If another writer has it.
-    """
-    if not path.parent.is_dir():
-        raise BadInput(f"path must lie in a folder that exists; {path.parent} does not: make it first")
-    if path.is_dir():
-        raise BadInput(f"path must name a file; {path} is a folder: name a file in it, such as {path / 'traces.h5'}")
-    try:
-        return files.locked(lock_of(path))
-    except BlockingIOError as error:
-        raise BadInput(
-            f"{path} is being written by another recorder: close that first, or choose another path"
-        ) from error
 
 
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

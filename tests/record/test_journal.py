@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from neurocl import record
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, recovery
@@ -31,9 +33,8 @@ def begun(path):
 
 
 def work(path):
-    """Everything that leaves single-writer mode: a lot of new datasets, closing, and taking the file up again."""
+    """All that leaves single-writer mode: making the file, a lot of new datasets, closing, and taking it up again."""
     file = begun(path)
-    yield
     file.create({**wanted("b/second"), **wanted("c/third")}, nodes={"other": 1000})
     file.append("b/second", ROWS)
     file.commit()
@@ -59,13 +60,11 @@ def killed_at(moment, path):
 
         return inside
 
-    steps = work(path)
-    next(steps)
     os.pwrite, os.ftruncate = counted(os.pwrite, halves=True), counted(os.ftruncate)
     os.truncate, os.posix_fallocate = counted(os.truncate), counted(os.posix_fallocate)
     Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
     h5py.File, h5py.File.close = counted_file(counted), counted(h5py.File.close)
-    list(steps)
+    work(path)
     os._exit(0)
 
 
@@ -87,19 +86,27 @@ def test_a_kill_at_any_call_that_changes_something_leaves_a_file_that_opens_and_
         path = tmp_path / f"{moment}.h5"
         done = killed_at(moment, path)
         undone += recovery.being_changed(path)
+        if not path.exists():  # nothing was recorded yet
+            TraceFile(path, RUN).close()
+            continue
+        with record.open(path):
+            pass
         with recovery.opened_for_reading(path) as file:
             lengths = recovery.valid_lengths(file)
-            assert np.array_equal(file["a/first"][: lengths["a/first"]], ROWS)
+            assert lengths.get("a/first", 0) in {0, 200}
+            whole = ROWS[: lengths.get("a/first", 0)]
+            assert not len(whole) or np.array_equal(file["a/first"][: len(whole)], whole)
             assert ("b/second" in lengths) == ("c/third" in lengths)  # a lot is there whole, or not at all
             assert lengths.get("b/second", 0) in {0, 200}
             changed += "b/second" in lengths
         with_more = TraceFile(path, RUN, resume=True)
+        with_more.create(wanted("a/first"), nodes={})
         with_more.append("a/first", ROWS)
         with_more.create(wanted("d/fourth"), nodes={})
         with_more.append("d/fourth", ROWS)
         with_more.close()
         with h5py.File(path) as file:
-            assert np.array_equal(file["a/first"][...], np.concatenate([ROWS, ROWS]))
+            assert np.array_equal(file["a/first"][...], np.concatenate([whole, ROWS]))
             assert np.array_equal(file["d/fourth"][...], ROWS)
         assert not recovery.being_changed(path)
         for left in tmp_path.iterdir():
@@ -173,9 +180,106 @@ def test_a_journal_that_is_no_journal_changes_nothing(tmp_path):
     path = tmp_path / "traces.h5"
     begun(path).close()
     before = path.read_bytes()
-    for content in (b"", b"neurocl", b"something else altogether", journal.HEAD.pack(journal.MAGIC, len(before))):
+    for content in (b"", b"neurocl", b"something else altogether", journal.HEAD.pack(journal.MAGIC, 9, False)):
         journal.journal_of(path).write_bytes(content)
         with recovery.opened_for_reading(path) as file:
             assert len(file["a/first"]) == 200
         assert path.read_bytes() == before
     assert not [left for left in tmp_path.iterdir() if files.LOCK in left.name]
+
+
+@pytest.mark.parametrize("opened", ["to read", "to go on"])
+@pytest.mark.parametrize("stage", ["in a lot", "behind it"])
+def test_a_journal_of_another_file_that_stood_in_this_place_changes_nothing(tmp_path, opened, stage):
+    path, good = tmp_path / "traces.h5", tmp_path / "good.h5"
+    half_changed(path)
+    if stage == "behind it":  # nothing but the superblock is in the journal
+        journal.roll_back(path)
+        journal.begin(path)
+    file = begun(good)
+    file.append("a/first", np.tile(ROWS, (200, 1)))
+    file.close()
+    before = good.read_bytes()
+    good.replace(path)
+    recovery.opened_for_reading(path).close() if opened == "to read" else TraceFile(path, RUN, resume=True).close()
+    with h5py.File(path) as found:
+        assert len(found["a/first"]) == 200 * 201
+    assert opened == "to go on" or path.read_bytes() == before
+    assert not recovery.being_changed(path)
+
+
+def test_a_copy_of_a_killed_writers_file_and_journal_is_made_whole_too(tmp_path):
+    path, other = tmp_path / "traces.h5", tmp_path / "elsewhere" / "copy.h5"
+    half_changed(path)
+    other.parent.mkdir()
+    other.write_bytes(path.read_bytes())
+    journal.journal_of(other).write_bytes(journal.journal_of(path).read_bytes())
+    with recovery.opened_for_reading(other) as found:
+        assert "b" not in found
+        assert len(found["a/first"]) == 200
+
+
+def test_readers_in_other_threads_do_not_get_in_the_way_of_new_datasets(tmp_path):
+    path, ended, seen, trouble = tmp_path / "traces.h5", threading.Event(), [], []
+
+    def read():
+        while not ended.is_set():
+            try:
+                with recovery.opened_for_reading(path) as found:
+                    seen.append(len(recovery.valid_lengths(found)))
+            except Exception as error:
+                trouble.append(error)
+
+    file = begun(path)
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for number in range(40):
+        file.create(wanted(f"later/{number}"), nodes={})
+        file.append(f"later/{number}", ROWS)
+        file.commit()
+    ended.set()
+    for reader in readers:
+        reader.join()
+    file.close()
+    assert not trouble
+    assert len(set(seen)) > 5
+    with h5py.File(path) as found:
+        assert all(np.array_equal(found[f"later/{number}"][...], ROWS) for number in range(40))
+
+
+def test_who_reads_a_file_in_this_process_is_asked_to_close_it_before_it_is_written(tmp_path):
+    path = tmp_path / "traces.h5"
+    begun(path).close()
+    with (
+        recovery.opened_for_reading(path),
+        pytest.raises(BadInput, match=r"open for reading in this process.*close\(\)"),
+    ):
+        TraceFile(path, RUN, resume=True)
+    TraceFile(path, RUN, resume=True).close()
+
+
+def test_a_link_is_the_file_it_stands_for(tmp_path):
+    path, link = tmp_path / "traces.h5", tmp_path / "elsewhere" / "link.h5"
+    link.parent.mkdir()
+    file = begun(path)
+    link.symlink_to(path)
+    with pytest.raises(BadInput, match="is being written by another recorder"):
+        TraceFile(link, RUN, resume=True)
+    file.close()
+    assert journal.journal_of(link) == journal.journal_of(path)
+
+
+def test_copies_that_a_killed_process_left_half_made_are_swept_away(tmp_path):
+    path = tmp_path / "traces.h5"
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    dead, alive, other = (
+        tmp_path / name for name in (f".part-{child}-traces.h5", ".part-1-traces.h5", f".part-{child}-b.h5")
+    )
+    for left in (dead, alive, other):
+        left.write_bytes(b"half")
+    TraceFile(path, RUN).close()
+    assert [left.exists() for left in (dead, alive, other)] == [False, True, True]

@@ -1,0 +1,60 @@
+"""Room on the disk for a file, and the right to write it."""
+
+import errno
+import glob
+import os
+import shutil
+from pathlib import Path
+
+from neurocl.primitives import files
+from neurocl.primitives.checks import BadInput
+from neurocl.record.recovery import lock_of
+
+MARGIN = 1 << 20  # bytes that are always left for a file to be closed
+
+
+def claimed(path: Path) -> int | None:
+    """Lock a path for this process.
+
+    Raises:
+        BadInput: If another writer has it.
+    """
+    if not path.parent.is_dir():
+        raise BadInput(f"path must lie in a folder that exists; {path.parent} does not: make it first")
+    if path.is_dir():
+        raise BadInput(f"path must name a file; {path} is a folder: name a file in it, such as {path / 'traces.h5'}")
+    try:
+        return files.locked(lock_of(path))
+    except BlockingIOError as error:
+        raise BadInput(
+            f"{path} is being written by another recorder: close that first, or choose another path"
+        ) from error
+
+
+def sweep(path: Path) -> None:
+    """Remove copies of a file that processes which were killed left beside it, half made."""
+    for leftover in path.parent.glob(f"{files.TEMPORARY}*-{glob.escape(path.name)}"):
+        process = leftover.name.removeprefix(files.TEMPORARY).partition("-")[0]
+        if process.isdecimal() and not files.is_another(int(process)):
+            files.remove(leftover)
+
+
+def allocate(path: Path, start: int, size: int) -> None:
+    """Have the disk set room aside behind what a file has."""
+    if hasattr(os, "posix_fallocate"):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, start, size)
+        finally:
+            os.close(descriptor)
+    elif shutil.disk_usage(path.parent).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def give_back(path: Path) -> None:
+    """Cut off the room that was set aside and not used, of a file that was closed in order."""
+    with path.open("rb") as file:
+        start = file.read(48)
+    end = int.from_bytes(start[28:36], "little")
+    if start[11] == 0 and 48 <= end < path.stat().st_size:
+        os.truncate(path, end)
