@@ -5,7 +5,7 @@ domain-incremental. 64-100-10, spiking (T = 5) and rate-coded, three passes of b
 part at a time from power 2, relative gate 0.1, gated history; --full takes all combinations; --mnist takes MNIST,
 100 images a class. Rates are chosen from three with a seed of its own on held-out training samples.
 
-Run: python experiments/classp_ablation.py   (a quarter of an hour of one core)
+Run: python experiments/classp_ablation.py   (a quarter of an hour of one core; --full: forty minutes)
 """
 
 import itertools
