@@ -1,5 +1,7 @@
 """Does CLASSP keep its promises, and others theirs, beside lateral circuits, consolidation and masks?"""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -64,7 +66,9 @@ def test_a_pull_that_is_a_hook_of_the_step_is_projected_with_it():
                 optimiser.step()
                 if way != "hook":
                     ewc.pull(net, step_size=0.01)
-            circuits.end_task()
+            told = way != "hook" and task.index  # a leak is told
+            with pytest.warns(UserWarning, match="inside the protected span") if told else nullcontext():
+                circuits.end_task()
             ewc.consolidate(net, {name: torch.rand_like(p) for name, p in net.named_parameters()})
         found[way] = max(report.leak for report in circuits.reports)
     assert found["hook"] < 1e-9
