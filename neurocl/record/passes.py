@@ -85,21 +85,32 @@ class Passes:
 
     def __init__(self, selection: Selection, emit: Callable[[Passage], object]) -> None:
         self.selection, self.emit = selection, emit
-        self.depth = 0  # blocks and calls that hold the pass open
+        self.stack: list[object] = []  # blocks and networks under way, which hold the pass open
         self.counts = dict.fromkeys((*PHASES, None), 0)
         self.now: Open | None = None
 
-    def enter(self) -> None:
-        """Begin a block that is one pass."""
-        if self.depth == 0:
-            self.close()
-        self.depth += 1
+    def enter(self, owner: object) -> None:
+        """Begin a block, whose owner is its annotation, or a network's call, that is one pass.
 
-    def leave(self) -> None:
-        """End the block."""
-        self.depth -= 1
-        if self.depth == 0:
+        A network that is under way already was interrupted, of whose end torch says nothing.
+        """
+        place = self._place(owner)
+        self.stack[place:] = [each for each in self.stack[place:] if isinstance(each, Annotation)]
+        if not self.stack:
             self.close()
+        self.stack.append(owner)
+
+    def leave(self, owner: object) -> None:
+        """End the block or the call, and calls that were interrupted in it; nothing if it never began."""
+        place = self._place(owner)
+        if place < len(self.stack):
+            del self.stack[place:]
+            if not self.stack:
+                self.close()
+
+    def _place(self, owner: object) -> int:
+        """Return where a block or network lies on the stack, its size where it does not."""
+        return next((place for place, each in enumerate(self.stack) if each is owner), len(self.stack))
 
     def see(self, population: str, sight: Sight) -> None:
         """Take a call of a population."""
@@ -151,7 +162,7 @@ class Passes:
         if population not in now.steps:
             return False
         if sight.fresh is None:
-            return sight.timed or self.depth == 0
+            return sight.timed or not self.stack
         return sight.fresh
 
     def _opened(self, known: Annotation) -> Open:

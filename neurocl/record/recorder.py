@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neurocl.primitives.annotation import PHASES, annotated
+from neurocl.primitives.annotation import PHASES, annotated, annotation
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.record import layout
 from neurocl.record.blocks import Blocks
+from neurocl.record.checkpoints import lengths_at
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
 from neurocl.record.selection import Selection
@@ -138,11 +139,12 @@ class Recorder:
         if known.get("phase") is not None:
             check_name("phase", known["phase"], PHASES)
         with annotated(labels=labels, sample_ids=sample_ids, **known):
-            self._passes.enter()
+            block = annotation()
+            self._passes.enter(block)
             try:
                 yield
             finally:
-                self._passes.leave()
+                self._passes.leave(block)
 
     def mark(self, kind: str = "note", *, task: int = -1, value: float = float("nan"), text: str = "") -> None:
         """Write down that something happened now.
@@ -241,13 +243,13 @@ class Recorder:
 
         return tell
 
-    def _enter(self, *_: Any) -> None:
+    def _enter(self, network: nn.Module, *_: Any) -> None:
         if not self._closed and os.getpid() == self._process:
-            self._passes.enter()
+            self._passes.enter(network)
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, network: nn.Module, *_: Any) -> None:
         if not self._closed and os.getpid() == self._process:
-            self._passes.leave()
+            self._passes.leave(network)
 
     def _emit(self, passage: Passage) -> None:
         self._put(lambda: self._writer.blocks.add(passage), size=passage.nbytes)
@@ -268,6 +270,7 @@ class Recorder:
         for stop in self._stops:
             stop()
         self._stops, self._networks = [], []
+        self._passes.stack = [each for each in self._passes.stack if not isinstance(each, nn.Module)]
 
 
 def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
@@ -280,45 +283,3 @@ def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Se
     for name in choices:
         check_name("argument of Recorder", name, names)
     return Selection(**choices)
-
-
-def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:
-    """Return the lengths that every dataset had at a checkpoint."""
-    if number is None:
-        return {}
-    marks = {name: file.file[f"{layout.MARKS}/{name}"][...] for name in layout.MARKERS}
-    rows = [
-        row
-        for row, (kind, task) in enumerate(zip(marks["kind"], marks["task"], strict=True))
-        if kind == b"checkpoint" and task == number
-    ]
-    if not rows:
-        raise BadInput(f"{file.path} has no checkpoint {number}: it was recorded by another run")
-    row, lengths = rows[-1], {}
-    sample, step = int(marks["sample"][row]), int(marks["step"][row])
-    for name in file.lengths:
-        if name.startswith(f"{layout.SAMPLES}/"):
-            lengths[name] = sample
-        elif name.startswith(f"{layout.MARKS}/"):
-            lengths[name] = row + 1
-        elif name.startswith(f"{layout.INDEX}/"):
-            index = file.file[name][...]
-            weights = name.startswith(f"{layout.INDEX}/weights/")
-            count = int((index[:, 1] <= step).sum() if weights else (index[:, 0] < sample).sum())
-            lengths[name] = count
-            owner = name.removeprefix(f"{layout.INDEX}/")
-            rows_there = index[count, 1] if count < len(index) else None
-            lengths |= owned(file, owner, count if weights else rows_there)
-    return lengths
-
-
-def owned(file: TraceFile, owner: str, rows: Any) -> dict[str, int]:
-    """Return the lengths of the datasets that an index speaks of; ``None`` for the rows leaves them whole."""
-    population, _, variable = owner.rpartition("/")
-    if owner.startswith("weights/"):
-        names = [f"{layout.WEIGHTS}/{owner.removeprefix('weights/')}"]
-    else:
-        node = f"{layout.SPIKES}/{population}"
-        names = [f"{layout.TRACES}/{owner}", f"{node}/timestamps", f"{node}/node_ids", f"{node}/sample_ids"]
-        names = names[:1] if variable != "spikes" else [f"{layout.RASTER}/{population}", *names[1:]]
-    return {name: file.lengths[name] if rows is None else int(rows) for name in names if file.has(name)}
