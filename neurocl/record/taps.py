@@ -18,6 +18,7 @@ from neurocl.primitives.checks import BadInput
 
 STATE_NAMES = {"v": "voltage", "mem": "voltage", "i": "synaptic_current", "syn": "synaptic_current", "u": "recovery"}
 STATE_NAMES |= {"b": "adaptation"}  # Norse's adaptive threshold
+SNNTORCH_STATES = {1: ("mem",), 2: ("syn", "mem"), 3: ("syn_exc", "syn_inh", "mem")}  # behind the spikes, by number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ def kind_of(module: nn.Module) -> str | None:
     """Return which library's neuron a module is, or ``None``."""
     if isinstance(module, Neuron):
         return "neurocl"
+    if is_sequence_of_snntorch(module):
+        return "snntorch-sequence"
     for kind in type(module).__mro__:
         path = f"{kind.__module__}.{kind.__qualname__}"
         if path.startswith("snntorch._neurons") and kind.__name__ == "SpikingNeuron":
@@ -81,6 +84,12 @@ def kind_of(module: nn.Module) -> str | None:
         if path.startswith("spikingjelly.") and kind.__name__ == "BaseNode":
             return "spikingjelly"
     return None
+
+
+def is_sequence_of_snntorch(module: nn.Module) -> bool:
+    """Whether a neuron of snnTorch takes ``[T, B, ...]`` at once: state-space neurons and associative ones."""
+    kinds = [kind for kind in type(module).__mro__ if kind.__module__.startswith("snntorch._neurons")]
+    return any(kind.__name__ in ("StateLeaky", "AssociativeLeaky") for kind in kinds)
 
 
 def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
@@ -94,9 +103,9 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
     kind = kind_of(module)
     if kind == "neurocl":
         return watch(module, lambda run: tell(sight_of(run)))
-    if kind == "spikingjelly" and states and hasattr(module, "store_v_seq"):
+    stored = getattr(module, "store_v_seq", None) if kind == "spikingjelly" and states else None
+    if stored is not None:
         module.store_v_seq = True  # type: ignore[assignment]
-
     spiking = kind is not None and not is_integrator(module)
 
     def hook(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -105,12 +114,24 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
         spiking = sight.spiking  # graded spikes are not bits from then on
         tell(sight)
 
-    return module.register_forward_hook(hook).remove
+    watching = module.register_forward_hook(hook)
+
+    def stop() -> None:
+        watching.remove()
+        if stored is not None:
+            module.store_v_seq = stored
+
+    return stop
 
 
 def is_integrator(module: nn.Module) -> bool:
-    """Whether another library's neurons never spike: Norse's leaky integrators, SpikingJelly's non-spiking nodes."""
+    """Whether another library's neurons never spike: Norse's leaky integrators, SpikingJelly's non-spiking nodes.
+
+    And neurons of snnTorch that take whole sequences and are to give their membranes alone.
+    """
     name = type(module).__name__
+    if is_sequence_of_snntorch(module) and not getattr(module, "output", True):
+        return True
     return "NonSpiking" in name or (name.startswith("LI") and not name.startswith("LIF"))
 
 
@@ -199,7 +220,9 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
             f"populations must be modules whose output is a tensor [batch, ...]; {type(module).__name__} gives "
             f"{type(output).__name__}: name others"
         )
-    timed = kind == "norse" or (kind == "spikingjelly" and getattr(module, "step_mode", "s") == "m")
+    timed = kind in ("norse", "snntorch-sequence") or (
+        kind == "spikingjelly" and getattr(module, "step_mode", "s") == "m"
+    )
     states = {} if kind is None else foreign_states(module, kind, parts, timed)
     given = args[0].detach() if args and isinstance(args[0], Tensor) and kind is not None else None
 
@@ -219,10 +242,11 @@ def foreign_states(module: Any, kind: str, parts: Any, timed: bool) -> dict[str,
     """Return the states that a call of another library's neuron shows, by standard names."""
     if kind == "spikingjelly":
         values = {"voltage": getattr(module, "v_seq", None) if timed else getattr(module, "v", None)}
-    elif kind == "snntorch":
-        names = ("syn", "mem") if len(parts) == 3 else ("mem",)
-        values = dict(zip(names, parts[1:], strict=False)) or {k: getattr(module, k, None) for k in ("mem", "syn")}
-        values = {STATE_NAMES[name]: value for name, value in values.items()}
+    elif kind.startswith("snntorch"):
+        given = [part[0] if isinstance(part, tuple) else part for part in parts[1:]]  # DeltaLeaky's: now and before
+        values = dict(zip(SNNTORCH_STATES.get(len(given), ()), given, strict=False))
+        values = values or {name: getattr(module, name, None) for name in ("mem", "syn")}
+        values = {STATE_NAMES.get(name, name): value for name, value in values.items()}
     else:  # Norse gives the state after the last step
         values = named(parts[1]) if len(parts) > 1 and not timed and parts[1] is not None else {}
     return {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}
