@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
+from neurocl.primitives.checks import BadInput
+from neurocl.record.bits import Fetch, fetching, packed, unpacked
 from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
-Fetch = Callable[[], NDArray[Any]]
+LAYERS_THAT_SHARE = 5  # as many layers that share a module are told by their states, which are held so long
 UNKNOWN = -1  # label, task or number of a sample that nobody named
 
 
@@ -73,6 +75,8 @@ class Open:
     steps: dict[str, int] = field(default_factory=dict)
     parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
     units: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    graded: set[str] = field(default_factory=set)
+    states: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 class Passes:
@@ -118,6 +122,8 @@ class Passes:
         if known.phase is not None and known.phase not in self.selection.phases:
             return
         batch = sight.output.shape[1 if sight.timed else 0]
+        if not batch:
+            return
         if self.now is not None and self._other(population, sight, batch, known):
             self.close()
         if self.now is None:
@@ -135,10 +141,12 @@ class Passes:
         now, self.now = self.now, None
         if now is None or now.number < 0 or not now.parts or (now.kept is not None and not len(now.kept)):
             return
-        lengths = {channel: sum(len(part) for part in parts) for channel, parts in now.parts.items()}
-        steps = max(lengths.values())
+        channels = self._settled(now)
+        if not channels:
+            return
+        steps = max(sum(len(part) for part in parts) for parts in channels.values())
         pieces = {}
-        for (population, variable), parts in now.parts.items():
+        for (population, variable), parts in channels.items():
             whole = parts[0] if len(parts) == 1 else torch.cat(parts)
             bits = whole.dtype == torch.uint8
             size = int(np.prod(now.units[population]))
@@ -152,6 +160,20 @@ class Passes:
                 nbytes=whole.numel() * whole.element_size(),
             )
         self.emit(Passage(time_steps=steps, columns=columns_of(now), pieces=pieces))
+
+    def _settled(self, now: Open) -> dict[tuple[str, str], list[Tensor]]:
+        """Return the parts of a pass as what they turned out to be: no bits where one of its spikes was graded."""
+        settled = {}
+        for (population, variable), parts in now.parts.items():
+            graded = population in now.graded
+            if graded and variable == "output":
+                ids = self.selection.ids(population, variable, size := int(np.prod(now.units[population])))
+                size = size if ids is None else len(ids)
+                parts = [unpacked(part, size) if part.dtype == torch.uint8 else part for part in parts]
+            elif variable == ("spikes" if graded else "output") and parts[0].dtype == torch.uint8:
+                continue
+            settled[population, variable] = parts
+        return settled
 
     def _other(self, population: str, sight: Sight, batch: int, known: Annotation) -> bool:
         """Whether a call belongs to another pass than the one under way."""
@@ -182,14 +204,22 @@ class Passes:
         """Keep what is wanted of a call."""
         output, wanted = sight.sequence, self.selection.variables
         units = tuple(output.shape[2:]) or (1,)
-        now.units.setdefault(population, units)
+        check_alone(now, population, sight, units)
         now.steps[population] = now.steps.get(population, 0) + len(output)
-        name = sight.variable
         size = int(np.prod(units))
-        if name in wanted:
-            values = self._rows(chosen(output, 2, self.selection.ids(population, name, size)), now)
-            part = packed(values) if sight.spiking else values.float().clone()
-            now.parts.setdefault((population, name), []).append(part)
+        if sight.variable == "output":
+            now.graded.add(population)
+        # what seem spikes of another library may turn out graded before the pass is over
+        kept: dict[str, Tensor] = {}
+        for name in ("spikes", "output") if sight.spiking and not sight.ours else (sight.variable,):
+            if name not in wanted:
+                continue
+            ids = self.selection.ids(population, name, size)
+            key = "all" if ids is None else name
+            if key not in kept:
+                values = self._rows(chosen(output, 2, ids), now)
+                kept[key] = packed(values) if sight.spiking else values.float().clone()
+            now.parts.setdefault((population, name), []).append(kept[key])
         others = [variable for variable in wanted if variable not in OUTPUTS]
         if not others:
             return
@@ -210,34 +240,27 @@ class Passes:
         return values if now.kept is None else values.index_select(1, now.kept.to(values.device))
 
 
-def packed(values: Tensor) -> Tensor:
-    """Return ``[T, B, ceil(N / 8)]`` bytes, one bit a neuron, the first in the highest place, of ``[T, B, N]``."""
-    bits = values.to(torch.bool)  # ten times as fast as a comparison
-    if bits.device.type == "cpu":
-        return torch.from_numpy(np.packbits(bits.numpy(), axis=-1))
-    size = bits.shape[-1]
-    padded = torch.nn.functional.pad(bits, (0, -size % 8)).unflatten(-1, (-1, 8))
-    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    return (padded * places).sum(-1, dtype=torch.uint8)
+def check_alone(now: Open, population: str, sight: Sight, units: tuple[int, ...]) -> None:
+    """Refuse a module that several layers share: their steps would alternate as if they were one layer's."""
+    before = now.units.setdefault(population, units)
+    states = now.states.setdefault(population, [])
+    what = ""
+    if sight.variable != "lateral" and before != units:
+        what = f"neurons of shape {before} and of {units} in one pass"
+    elif sight.given is not None and any(same(sight.given, each) for each in states[:-1]):
+        what = "" if same(sight.given, states[-1]) else "two states in turn in one pass"
+    if what:
+        raise BadInput(
+            f"populations must be modules of one layer each; {population} shows {what}: give each layer a module of "
+            "its own, or name others with populations=[...]"
+        )
+    if sight.returned is not None:
+        now.states[population] = [*states, sight.returned][-LAYERS_THAT_SHARE:]
 
 
-def fetching(values: Tensor) -> Fetch:
-    """Begin to copy ``values`` to the host, and return what waits for it."""
-    if values.device.type == "cpu":
-        array = np.ascontiguousarray(values.numpy())
-        return lambda: array
-    if values.device.type != "cuda":
-        return lambda: np.ascontiguousarray(values.cpu().numpy())
-    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    pinned.copy_(values, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-
-    def wait() -> NDArray[Any]:
-        copied.synchronize()
-        return pinned.numpy()
-
-    return wait
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same memory."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
 
 
 def columns_of(now: Open) -> dict[str, NDArray[Any]]:

@@ -17,7 +17,7 @@ from neurocl.record.blocks import Blocks
 from neurocl.record.checkpoints import lengths_at
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
-from neurocl.record.selection import Selection
+from neurocl.record.selection import Selection, chosen_selection
 from neurocl.record.taps import populations_of, tap
 from neurocl.record.trace_file import TraceFile
 from neurocl.record.writer import Writer
@@ -74,6 +74,7 @@ class Recorder:
         self.selection = chosen_selection(selection, choices)
         self._stops: list[Callable[[], object]] = []
         self._networks: list[nn.Module] = []
+        self._names: list[str] = []  # of the populations of all networks
         self._process = os.getpid()
         self._passes = Passes(self.selection, self._emit)
         self._trained = 0
@@ -95,7 +96,8 @@ class Recorder:
         """Record a network's neurons too.
 
         Raises:
-            BadInput: If it has none of the populations asked for; the known ones are named.
+            BadInput: If it has none of the populations asked for, the known ones are named; or one whose name a
+                network attached before has too, or that no dataset can have.
         """
         self._check_open()
         if not isinstance(network, nn.Module):
@@ -112,11 +114,14 @@ class Recorder:
             raise BadInput(
                 f"populations must name some of the network's; {known}: name modules as named_modules() does"
             )
+        circuits = dict(circuits_of(network)) if "lateral" in self.selection.variables else {}
+        names = [*wanted, *circuits]
+        check_populations(names, self._names)
+        self._names += names
         for name, module in wanted.items():
             self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
-        if "lateral" in self.selection.variables:
-            for name, circuits in circuits_of(network):
-                self._stops.append(tap_circuits(circuits, self._seeing(name)))
+        for name, tapped in circuits.items():
+            self._stops.append(tap_circuits(tapped, self._seeing(name)))
         self._stops += [
             network.register_forward_pre_hook(self._enter).remove,
             network.register_forward_hook(self._leave, always_call=True).remove,
@@ -269,17 +274,20 @@ class Recorder:
     def _detach(self) -> None:
         for stop in self._stops:
             stop()
-        self._stops, self._networks = [], []
+        self._stops, self._networks, self._names = [], [], []
         self._passes.stack = [each for each in self._passes.stack if not isinstance(each, nn.Module)]
 
 
-def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
-    """Return the selection, or make one from its arguments."""
-    if selection is not None:
-        if choices:
-            raise BadInput(f"give selection or {', '.join(choices)}, not both")
-        return selection
-    names = [name for name, part in Selection.__dataclass_fields__.items() if part.init]
-    for name in choices:
-        check_name("argument of Recorder", name, names)
-    return Selection(**choices)
+def check_populations(names: list[str], taken: list[str]) -> None:
+    """Refuse names of populations that would be mixed up in the file."""
+    for name in names:
+        if name in taken:
+            raise BadInput(
+                f"populations must differ in name between the networks of one recorder; {name} is there already: "
+                "detach() the first, or make a recorder for each"
+            )
+        if name == "weights" or "/" in name or name in (".", ".."):
+            raise BadInput(
+                f"populations must be modules whose names are no 'weights' and have no '/', which a trace file keeps "
+                f"for itself; got {name!r}: rename the module, or name others with populations=[...]"
+            )

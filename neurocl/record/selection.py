@@ -149,3 +149,15 @@ def check_neurons(neurons: Any) -> None:
         or not len(list(neurons))
     ):
         raise BadInput(f"neurons must be a number of neurons, or their numbers from 0; got {neurons!r}")
+
+
+def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
+    """Return the selection, or make one from its arguments."""
+    if selection is not None:
+        if choices:
+            raise BadInput(f"give selection or {', '.join(choices)}, not both")
+        return selection
+    names = [name for name, part in Selection.__dataclass_fields__.items() if part.init]
+    for name in choices:
+        check_name("argument of Recorder", name, names)
+    return Selection(**choices)

@@ -33,6 +33,8 @@ class Sight:
         fresh: Whether the neurons started from rest; ``None`` where that cannot be told.
         name: What the output is, where it is none of spikes, rates of our units, and outputs of other modules.
         others: ``others(ids)`` gives the other variables, ``[T, B, n]`` of the neurons ``ids``, by name.
+        given: A state that the call was given from outside, if it was.
+        returned: The same state behind the call.
     """
 
     output: Tensor
@@ -42,6 +44,8 @@ class Sight:
     fresh: bool | None
     others: Callable[[Tensor | None], dict[str, Tensor]]
     name: str = ""
+    given: Tensor | None = None
+    returned: Tensor | None = None
 
     @property
     def variable(self) -> str:
@@ -108,13 +112,13 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
         module.store_v_seq = True  # type: ignore[assignment]
     spiking = kind is not None and not is_integrator(module)
 
-    def hook(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def hook(called: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         nonlocal spiking
-        sight = foreign_sight(called, kind, args, output, spiking=spiking)
+        sight = foreign_sight(called, kind, (*args, *options.values()), output, spiking=spiking)
         spiking = sight.spiking  # graded spikes are not bits from then on
         tell(sight)
 
-    watching = module.register_forward_hook(hook)
+    watching = module.register_forward_hook(hook, with_kwargs=True)
 
     def stop() -> None:
         watching.remove()
@@ -235,7 +239,25 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
         }
 
     spiking = spiking and bool(((result == 0) | (result == 1)).all())
-    return Sight(output=result.detach(), timed=timed, spiking=spiking, ours=False, fresh=None, others=others)
+    stepped = kind in ("snntorch", "norse-step")
+    return Sight(
+        output=result.detach(),
+        timed=timed,
+        spiking=spiking,
+        ours=False,
+        fresh=None,
+        others=others,
+        given=last_of(args[1:]) if stepped else None,
+        returned=last_of(parts[1:]) if stepped else None,
+    )
+
+
+def last_of(states: Any) -> Tensor | None:
+    """Return the last tensor among states, which may be grouped."""
+    if isinstance(states, Tensor):
+        return states.detach()
+    found = [last_of(each) for each in states] if isinstance(states, tuple | list) else []
+    return next((each for each in reversed(found) if each is not None), None)
 
 
 def foreign_states(module: Any, kind: str, parts: Any, timed: bool) -> dict[str, Tensor]:

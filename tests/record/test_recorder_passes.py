@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from neurocl import record
+from neurocl.neurons import LIF
+from neurocl.primitives.checks import BadInput
 
 STEPS, BATCH, WIDTH = 3, 2, 4
 
@@ -85,3 +87,89 @@ def test_a_hook_that_raises_before_the_recorders_own_does_not_split_later_passes
             network(torch.ones(BATCH, WIDTH))
     with record.open(path) as traces:
         assert traces.samples["time_steps"].tolist() == [STEPS] * 3 * BATCH
+
+
+@pytest.mark.parametrize("spikes", ["raster", "events"])
+def test_an_empty_batch_is_skipped_and_recording_goes_on(spikes, path):
+    neuron = LIF()
+    with record.Recorder(path, neuron, spikes=spikes) as recorder:
+        for batch in (3, 0, 2):
+            with recorder.samples(labels=torch.arange(batch)):
+                neuron(torch.full((4, batch, 10), 2.0))
+    with record.open(path) as traces:
+        assert traces["network"].raster().shape == (5, 4, 10)
+        assert traces.samples["label"].tolist() == [0, 1, 2, 0, 1]
+
+
+class Shared(nn.Module):
+    """Two layers around one cell of snnTorch or Norse that keeps no state of its own."""
+
+    def __init__(self, cell, widths, state):
+        super().__init__()
+        self.first, self.second = nn.Linear(5, widths[0]), nn.Linear(5, widths[1])
+        self.cell, self.state = cell, state
+
+    def forward(self, x):
+        one, two = self.state(), self.state()
+        for _ in range(STEPS):
+            _, one = self.cell(self.first(x), one)
+            _, two = self.cell(self.second(x), two)
+        return one
+
+
+@pytest.mark.parametrize("library", ["snntorch", "norse.torch"])
+@pytest.mark.parametrize(
+    ("widths", "shown"), [((6, 30), r"shape \(6,\) and of \(30,\)"), ((6, 6), "two states in turn")]
+)
+def test_a_cell_that_two_layers_share_is_refused_by_name(widths, shown, library, path):
+    module = pytest.importorskip(library)
+    snntorch = library == "snntorch"
+    cell = module.Leaky(beta=0.9) if snntorch else module.LIFCell()
+    network = Shared(cell, widths, (lambda: torch.zeros(())) if snntorch else (lambda: None))
+    with (
+        pytest.raises(BadInput, match=f"populations must be modules of one layer each; cell shows.*{shown}"),
+        record.Recorder(path, network),
+    ):
+        network(torch.rand(BATCH, 5))
+    network(torch.rand(BATCH, 5))  # the network is as it was
+
+
+def test_a_second_network_with_the_same_names_is_refused_until_the_first_is_detached(path):
+    one, two = nn.Sequential(LIF()), nn.Sequential(LIF())
+    with record.Recorder(path, one) as recorder:
+        with pytest.raises(BadInput, match="differ in name between the networks of one recorder; 0 is there"):
+            recorder.attach(two)
+        one(torch.full((STEPS, BATCH, WIDTH), 2.0))
+        recorder.detach()
+        recorder.attach(two)
+        two(torch.full((STEPS, BATCH, WIDTH), 0.0))
+    with record.open(path) as traces:
+        assert traces["0"].raster().any(axis=(1, 2)).tolist() == [True] * BATCH + [False] * BATCH
+
+
+@pytest.mark.parametrize("name", ["weights", "a/b"])
+def test_names_that_a_trace_file_keeps_for_itself_are_refused(name, path):
+    with pytest.raises(BadInput, match=f"populations must be modules whose names.*got '{name}'"):
+        record.Recorder(path, nn.ModuleDict({name: LIF()}))
+
+
+@pytest.mark.parametrize("variables", [("spikes", "rate", "output"), ("spikes",), ("output",)])
+def test_spikes_that_turn_out_graded_are_outputs_from_the_passs_first_step_on(variables, path):
+    snn = pytest.importorskip("snntorch")
+    neuron, outputs = snn.Leaky(beta=0.9, graded_spikes_factor=0.5), []
+    with record.Recorder(path, neuron, variables=variables) as recorder:
+        for _ in range(2):
+            mem = neuron.init_leaky()
+            with recorder.samples():
+                for _ in range(8):  # silent at first, which could be bits
+                    spikes, mem = neuron(torch.full((BATCH, WIDTH), 0.3), mem)
+                    outputs.append(spikes.detach())
+    wanted = torch.stack(outputs).unflatten(0, (2, 8)).transpose(1, 2).flatten(0, 1)
+    assert wanted[:, 0].eq(0).all()
+    assert wanted.eq(0.5).any()
+    with record.open(path) as traces:
+        if "output" in variables:
+            assert traces["network"].variables == ["output"]
+            assert torch.equal(traces["network"].torch("output"), wanted)
+        else:
+            assert traces.populations == []
