@@ -70,3 +70,37 @@ def test_membranes_of_neurons_whose_spikes_were_not_recorded_are_drawn_without_t
     chosen = {"spikes": [0, 1], "voltage": [1, 5]}
     with recorded(tmp_path / "t.h5", variables=("spikes", "voltage"), neurons=chosen) as traces:
         assert {"voltage_network", "raster_network"} <= {name for name, _ in figures_of(traces)}
+
+
+def test_samples_may_be_a_mask_and_nothing_that_is_no_number(tmp_path):
+    with recorded(tmp_path / "t.h5", lengths=(10, 10, 10)) as traces:
+        mask = traces.samples["label"] == 2
+        assert traces.select(samples=mask).tolist() == [4, 5]
+        assert traces.select(samples=mask.tolist(), label=2).tolist() == [4, 5]
+        assert (traces["network"].raster(samples=mask) == traces["network"].raster(label=2)).all()
+        assert traces.select(samples=[]).tolist() == []
+        assert traces.select(samples=np.array([1.0])).tolist() == [1]
+        for which, message in (
+            ({"samples": mask[:3]}, "samples must, as a mask, be one value for each of the 6"),
+            ({"samples": np.array([0.5])}, "samples must be a whole number"),
+            ({"samples": np.array([-1, 3])}, "samples must lie between 0 and 5; got -1"),
+            ({"samples": np.array([1, 6, 2])}, "samples must lie between 0 and 5; got 6"),
+            ({"task": np.array("a")}, "task must be a whole number"),
+            ({"label": mask}, "label must be a whole number"),
+            ({"label": np.array([[1]])}, "label must be a whole number"),
+            ({"taks": 1}, "no choice of samples named 'taks'; did you mean 'task'"),
+        ):
+            with pytest.raises(BadInput, match=message):
+                traces["network"].raster(**which)
+
+
+def test_neurons_may_be_an_array_and_the_one_that_cannot_be_is_named(tmp_path):
+    chosen = {"variables": ("spikes", "voltage"), "lengths": (5,)}
+    for number, neurons in enumerate((np.arange(3), torch.arange(3), {"voltage": np.arange(3)})):
+        with recorded(tmp_path / f"{number}.h5", neurons=neurons, **chosen) as traces:
+            assert traces["network"].ids("voltage").tolist() == [0, 1, 2]
+            assert traces["network"].raster().shape[2] == 6
+    with pytest.raises(BadInput, match="neurons must be numbers from 0; got -1"):
+        record.Recorder(tmp_path / "n.h5", LIF(), neurons=[-1, 3])
+    with pytest.raises(BadInput, match=r"neurons must lie between 0 and 5 in network, which has 6; got 9"):
+        recorded(tmp_path / "m.h5", neurons=[3, 9], **chosen)
