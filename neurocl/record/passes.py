@@ -16,11 +16,11 @@ from torch import Tensor
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
 from neurocl.primitives.checks import BadInput
 from neurocl.record.bits import Fetch, fetching, packed, unpacked
+from neurocl.record.columns import columns_of, compared
 from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
 LAYERS_THAT_SHARE = 5  # as many layers that share a module are told by their states, which are held so long
-UNKNOWN = -1  # label, task or number of a sample that nobody named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,7 @@ class Passes:
         self.stack: list[object] = []  # blocks and networks under way, which hold the pass open
         self.counts = dict.fromkeys((*PHASES, None), 0)
         self.now: Open | None = None
+        self.told: set[str] = set()
 
     def enter(self, owner: object) -> None:
         """Begin a block, whose owner is its annotation, or a network's call, that is one pass.
@@ -134,6 +135,8 @@ class Passes:
             return
         if now.batch is None:
             now.batch, now.kept = batch, self._kept(known, batch)
+            if self._place(known) < len(self.stack):  # said of this pass by name, not of whatever comes
+                self.told |= compared(known, batch, self.told)
         self._take(now, population, sight)
 
     def close(self) -> None:
@@ -159,7 +162,13 @@ class Passes:
                 packed=bits,
                 nbytes=whole.numel() * whole.element_size(),
             )
-        self.emit(Passage(time_steps=steps, columns=columns_of(now), pieces=pieces))
+        self.emit(
+            Passage(
+                time_steps=steps,
+                columns=columns_of(now.annotation, now.batch or 0, now.kept, now.number),
+                pieces=pieces,
+            )
+        )
 
     def _settled(self, now: Open) -> dict[tuple[str, str], list[Tensor]]:
         """Return the parts of a pass as what they turned out to be: no bits where one of its spikes was graded."""
@@ -196,7 +205,7 @@ class Passes:
     def _kept(self, known: Annotation, batch: int) -> Tensor | None:
         """Return the places of the samples to be kept; ``None`` means all."""
         ids = known.sample_ids
-        if known.phase != "evaluation" or self.selection.every_sample == 1 or ids is None or len(ids) != batch:
+        if known.phase != "evaluation" or self.selection.every_sample == 1 or ids is None or ids.shape != (batch,):
             return None
         return (ids.cpu() % self.selection.every_sample == 0).nonzero().squeeze(1)
 
@@ -261,24 +270,3 @@ def check_alone(now: Open, population: str, sight: Sight, units: tuple[int, ...]
 def same(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same memory."""
     return one.data_ptr() == other.data_ptr() and one.shape == other.shape
-
-
-def columns_of(now: Open) -> dict[str, NDArray[Any]]:
-    """Return what is known of the samples of a pass."""
-    known, batch = now.annotation, now.batch or 0
-
-    def column(value: Any) -> NDArray[np.int64]:
-        if isinstance(value, Tensor) and value.ndim == 1 and len(value) == batch:
-            found = value.detach().cpu().numpy().astype(np.int64)
-        else:
-            found = np.full(batch, UNKNOWN if value is None or isinstance(value, Tensor) else int(value), np.int64)
-        return found if now.kept is None else found[now.kept.numpy()]
-
-    return {
-        "label": column(known.labels),
-        "task": column(known.task),
-        "stage": column(known.stage),
-        "phase": column(UNKNOWN if known.phase is None else PHASES.index(known.phase)),
-        "sample_id": column(known.sample_ids),
-        "passage": column(now.number),
-    }

@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from neurocl.primitives.annotation import PHASES, annotated, annotation
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.record import layout
 from neurocl.record.blocks import Blocks
 from neurocl.record.checkpoints import lengths_at
+from neurocl.record.columns import Numbers, row_of
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
 from neurocl.record.selection import Selection, chosen_selection
-from neurocl.record.taps import populations_of, tap
+from neurocl.record.taps import check_populations, populations_of, tap
 from neurocl.record.trace_file import TraceFile
 from neurocl.record.writer import Writer
 
@@ -78,7 +79,7 @@ class Recorder:
         self._process = os.getpid()
         self._passes = Passes(self.selection, self._emit)
         self._trained = 0
-        self._closed = False
+        self._closed = self._finished = False  # an interrupted close is one without the other
         run = {"dt_ms": self.dt_ms, "selection": self.selection.described(), "metadata": dict(metadata or {})}
         run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
         self._file = TraceFile(self.path, run, resume=resume)
@@ -129,7 +130,7 @@ class Recorder:
         self._networks.append(network)
 
     @contextmanager
-    def samples(self, labels: Tensor | None = None, sample_ids: Tensor | None = None, **known: Any) -> Iterator[None]:
+    def samples(self, labels: Numbers = None, sample_ids: Numbers = None, **known: Any) -> Iterator[None]:
         """Record what the block does as one pass of a batch of samples, however many calls that takes.
 
         Args:
@@ -138,9 +139,13 @@ class Recorder:
             known: ``phase``, ``task``, ``stage``, as in :class:`~neurocl.primitives.annotation.Annotation`.
 
         Raises:
-            BadInput: If recording failed.
+            BadInput: If recording failed, or what is said of the samples is no row of numbers. That it is not one for
+                each sample turns out later, which is a warning.
         """
         self._check_open()
+        labels, sample_ids = row_of("labels", labels), row_of("sample_ids", sample_ids)
+        if not isinstance(known.get("task", 0), int):
+            known["task"] = row_of("task", known["task"])
         if known.get("phase") is not None:
             check_name("phase", known["phase"], PHASES)
         with annotated(labels=labels, sample_ids=sample_ids, **known):
@@ -189,7 +194,8 @@ class Recorder:
         """Write everything to the disk, under a number that :meth:`rewind` goes back to."""
         self.mark("checkpoint", task=number)
         self.flush()
-        self._file.sync()
+        if self._here:
+            self._file.sync()
 
     def rewind(self, number: int | None) -> None:
         """Forget what was recorded behind a checkpoint: what follows is recorded anew. ``None`` forgets everything.
@@ -198,23 +204,28 @@ class Recorder:
             BadInput: If there is no such checkpoint in the file.
         """
         self.flush()
+        if not self._here:
+            return
         lengths = lengths_at(self._file, number)
         self._file.truncate(lengths)
         self._writer.blocks = Blocks(self._file, self.selection, self.dt_ms)
 
     def flush(self) -> None:
-        """Wait until everything recorded so far is in the file."""
+        """Wait until everything recorded so far is in the file; nothing in a process that inherited the recorder."""
         self._check_open()
-        self._passes.close()
-        self._writer.wait()
+        if self._here:
+            self._passes.close()
+            self._writer.wait()
 
     def close(self) -> None:
         """End recording; the file is then an ordinary one, with the views of other readers. Twice is as good as once.
 
+        Where it is interrupted, a second call does the rest.
+
         Raises:
             BadInput: If writing failed; what was committed before stays readable.
         """
-        if self._closed or os.getpid() != self._process:
+        if self._finished or not self._here:
             return
         self._closed = True
         with contextlib.suppress(BadInput):  # the writer's error, which comes below
@@ -226,7 +237,9 @@ class Recorder:
             self._file.close()
         except BaseException:
             self._file.abandon()
+            self._finished = True
             raise
+        self._finished = True
 
     def __enter__(self) -> "Recorder":
         return self
@@ -243,24 +256,30 @@ class Recorder:
 
     def _seeing(self, name: str) -> Callable[[Any], None]:
         def tell(sight: Any) -> None:
-            if not self._closed and os.getpid() == self._process:  # not in a process that inherited the network
+            if not self._closed and self._here:
                 self._passes.see(name, sight)
 
         return tell
 
     def _enter(self, network: nn.Module, *_: Any) -> None:
-        if not self._closed and os.getpid() == self._process:
+        if not self._closed and self._here:
             self._passes.enter(network)
 
     def _leave(self, network: nn.Module, *_: Any) -> None:
-        if not self._closed and os.getpid() == self._process:
+        if not self._closed and self._here:
             self._passes.leave(network)
 
     def _emit(self, passage: Passage) -> None:
         self._put(lambda: self._writer.blocks.add(passage), size=passage.nbytes)
 
     def _put(self, work: Callable[[], object], *, size: int = 0) -> None:
-        self._writer.put(work, size=size)
+        if self._here:
+            self._writer.put(work, size=size)
+
+    @property
+    def _here(self) -> bool:
+        """Whether this is the process of the writer, not one that was forked from it."""
+        return os.getpid() == self._process
 
     def _check_open(self) -> None:
         if self._closed:
@@ -276,18 +295,3 @@ class Recorder:
             stop()
         self._stops, self._networks, self._names = [], [], []
         self._passes.stack = [each for each in self._passes.stack if not isinstance(each, nn.Module)]
-
-
-def check_populations(names: list[str], taken: list[str]) -> None:
-    """Refuse names of populations that would be mixed up in the file."""
-    for name in names:
-        if name in taken:
-            raise BadInput(
-                f"populations must differ in name between the networks of one recorder; {name} is there already: "
-                "detach() the first, or make a recorder for each"
-            )
-        if name == "weights" or "/" in name or name in (".", ".."):
-            raise BadInput(
-                f"populations must be modules whose names are no 'weights' and have no '/', which a trace file keeps "
-                f"for itself; got {name!r}: rename the module, or name others with populations=[...]"
-            )

@@ -73,6 +73,21 @@ def populations_of(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def check_populations(names: list[str], taken: list[str]) -> None:
+    """Refuse names of populations that would be mixed up in the file."""
+    for name in names:
+        if name in taken:
+            raise BadInput(
+                f"populations must differ in name between the networks of one recorder; {name} is there already: "
+                "detach() the first, or make a recorder for each"
+            )
+        if name == "weights" or "/" in name or name in (".", ".."):
+            raise BadInput(
+                f"populations must be modules whose names are no 'weights' and have no '/', which a trace file keeps "
+                f"for itself; got {name!r}: rename the module, or name others with populations=[...]"
+            )
+
+
 def kind_of(module: nn.Module) -> str | None:
     """Return which library's neuron a module is, or ``None``."""
     if isinstance(module, Neuron):

@@ -1,5 +1,9 @@
 """What belongs to one pass, whatever happens in between: interrupts, shared modules, empty batches, odd labels."""
 
+import os
+import signal
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -173,3 +177,87 @@ def test_spikes_that_turn_out_graded_are_outputs_from_the_passs_first_step_on(va
             assert torch.equal(traces["network"].torch("output"), wanted)
         else:
             assert traces.populations == []
+
+
+def spiking():
+    return torch.full((STEPS, BATCH, WIDTH), 2.0)
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
+def test_labels_tasks_and_ids_may_be_lists_arrays_and_tensors(make, path):
+    neuron = LIF()
+    with (
+        record.Recorder(path, neuron) as recorder,
+        recorder.samples(labels=make([3, 4]), sample_ids=make([7, 8]), task=make([0, 1])),
+    ):
+        neuron(spiking())
+    with record.open(path) as traces:
+        assert traces.samples["label"].tolist() == [3, 4]
+        assert traces.samples["sample_id"].tolist() == [7, 8]
+        assert traces.samples["task"].tolist() == [0, 1]
+
+
+def test_labels_that_are_no_row_are_refused_before_anything_runs(path):
+    with record.Recorder(path, LIF()) as recorder:
+        for labels in (torch.tensor([[3], [4]]), np.zeros((2, 2), int), torch.tensor(3), np.array(["a", "b"])):
+            with (
+                pytest.raises(BadInput, match=r"labels must be one whole number for each sample, \[B\]; got"),
+                recorder.samples(labels=labels),
+            ):
+                pass
+
+
+def test_labels_of_another_number_of_samples_are_unknown_with_one_warning(path):
+    neuron = LIF()
+    with record.Recorder(path, neuron) as recorder:
+        with (
+            pytest.warns(RuntimeWarning, match="labels must be one for each of the 2 samples .*; got 3"),
+            recorder.samples(labels=[3, 4, 5]),
+        ):
+            neuron(spiking())
+        with recorder.samples(labels=[3, 4, 5]):  # a second warning would be an error here
+            neuron(spiking())
+    with record.open(path) as traces:
+        assert traces.samples["label"].tolist() == [-1] * 2 * BATCH
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of forking with threads: what is tested
+def test_a_forked_process_neither_hangs_nor_writes_in_what_it_inherited(path):
+    neuron = LIF()
+    with record.Recorder(path, neuron) as recorder:
+        neuron(spiking())
+        recorder.checkpoint(0)
+        child = os.fork()
+        if not child:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)
+            neuron(spiking())
+            recorder.mark("note")
+            recorder.flush()
+            recorder.checkpoint(1)
+            recorder.rewind(None)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        neuron(spiking())
+    with record.open(path) as traces:
+        assert len(traces) == 2 * BATCH
+        assert [marker.kind for marker in traces.markers] == ["checkpoint"]
+
+
+def test_a_second_close_does_what_an_interrupted_one_left(path, monkeypatch):
+    neuron = LIF()
+    recorder = record.Recorder(path, neuron)
+    neuron(spiking())
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._writer, "end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.close()
+    recorder.close()
+    recorder.close()
+    record.Recorder(path, neuron, resume=True).close()  # nobody holds it any longer
+    with record.open(path) as traces:
+        assert len(traces) == BATCH
