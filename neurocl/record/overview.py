@@ -178,9 +178,9 @@ def figures_of(traces: Traces) -> "Iterator[tuple[str, Figure]]":
         yield from figures_of_population(traces, name)
     if traces.weights:
         snapshots = {name: traces.snapshots(name) for name in traces.weights}
-        several = {name: value for name, value in snapshots.items() if len(value[1]) > 1 and is_whole(value[1])}
+        several = {name: values for name, (_, values) in snapshots.items() if len(values) > 1 and is_whole(values)}
         if several:
-            drifts = {short(name): analysis.weight_drift(values) for name, (_, values) in several.items()}
+            drifts = {short(name): analysis.weight_drift(values) for name, values in several.items()}
             title = "How far weights have moved from the first snapshot"
             yield "weight_drift", plots.weight_drift_curves(drifts, title=title, width_mm=plots.PAGE_MM)
     try:
@@ -211,8 +211,7 @@ def figures_of_population(traces: Traces, name: str) -> "Iterator[tuple[str, Fig
     lengths = traces.samples["time_steps"][recorded]
     if population.output == "spikes":
         alike = recorded[lengths == lengths[-1]]
-        some = shown_samples(traces, alike)
-        raster = population.raster(samples=some)
+        raster = population.raster(samples=(some := shown_samples(traces, alike)))
         names = [label_of(traces, int(sample)) for sample in some]
         yield f"raster_{name}", plots.spike_raster(raster, dt_ms=dt_ms, title=f"Spikes of {name}", names=names)
         few = alike[np.linspace(0, len(alike) - 1, min(LOOKED_AT, len(alike))).astype(int)]
@@ -233,7 +232,7 @@ def figures_of_population(traces: Traces, name: str) -> "Iterator[tuple[str, Fig
 
 
 def voltage_figure(traces: Traces, name: str) -> "Iterator[tuple[str, Figure]]":
-    """Yield the membranes of some neurons in one sample, with their spikes where these were recorded too."""
+    """Yield the membranes of some neurons in one sample, with the spikes of those of which they were recorded too."""
     population = traces[name]
     sample = population.recorded("voltage")[-1:]
     if not len(sample):
@@ -242,8 +241,8 @@ def voltage_figure(traces: Traces, name: str) -> "Iterator[tuple[str, Figure]]":
     ids = population.ids("voltage")
     spikes = np.zeros(voltage.shape, bool)
     if "spikes" in population.variables and len(population.recorded("spikes", samples=sample)):
-        columns = np.searchsorted(population.ids("spikes"), ids)
-        spikes = population.raster(samples=sample)[0][:, columns]
+        _, columns, places = np.intersect1d(population.ids("spikes"), ids, return_indices=True)
+        spikes[:, places] = population.raster(samples=sample)[0][:, columns]
     busy = np.argsort(-spikes.sum(0), kind="stable")[:VOLTAGE_NEURONS]
     yield (
         f"voltage_{name}",
@@ -298,5 +297,4 @@ def spans(numbers: NDArray[Any], name: Any) -> list[plots.Span]:
 
 def threshold_of(traces: Traces) -> float:
     """Return the threshold that neurons had, if the run's config says so; 1 by convention."""
-    config = traces.run["metadata"].get("config") or {}
-    return float(config.get("threshold") or 1.0)
+    return float((traces.run["metadata"].get("config") or {}).get("threshold") or 1.0)

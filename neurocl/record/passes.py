@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
+from neurocl.primitives.checks import BadInput
+from neurocl.record.bits import Fetch, fetching, packed, unpacked
+from neurocl.record.columns import columns_of, compared
 from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
-Fetch = Callable[[], NDArray[Any]]
-UNKNOWN = -1  # label, task or number of a sample that nobody named
+LAYERS_THAT_SHARE = 5  # as many layers that share a module are told by their states, which are held so long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,8 @@ class Open:
     steps: dict[str, int] = field(default_factory=dict)
     parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
     units: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    graded: set[str] = field(default_factory=set)
+    states: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 class Passes:
@@ -85,21 +89,33 @@ class Passes:
 
     def __init__(self, selection: Selection, emit: Callable[[Passage], object]) -> None:
         self.selection, self.emit = selection, emit
-        self.depth = 0  # blocks and calls that hold the pass open
+        self.stack: list[object] = []  # blocks and networks under way, which hold the pass open
         self.counts = dict.fromkeys((*PHASES, None), 0)
         self.now: Open | None = None
+        self.told: set[str] = set()
 
-    def enter(self) -> None:
-        """Begin a block that is one pass."""
-        if self.depth == 0:
-            self.close()
-        self.depth += 1
+    def enter(self, owner: object) -> None:
+        """Begin a block, whose owner is its annotation, or a network's call, that is one pass.
 
-    def leave(self) -> None:
-        """End the block."""
-        self.depth -= 1
-        if self.depth == 0:
+        A network that is under way already was interrupted, of whose end torch says nothing.
+        """
+        place = self._place(owner)
+        self.stack[place:] = [each for each in self.stack[place:] if isinstance(each, Annotation)]
+        if not self.stack:
             self.close()
+        self.stack.append(owner)
+
+    def leave(self, owner: object) -> None:
+        """End the block or the call, and calls that were interrupted in it; nothing if it never began."""
+        place = self._place(owner)
+        if place < len(self.stack):
+            del self.stack[place:]
+            if not self.stack:
+                self.close()
+
+    def _place(self, owner: object) -> int:
+        """Return where a block or network lies on the stack, its size where it does not."""
+        return next((place for place, each in enumerate(self.stack) if each is owner), len(self.stack))
 
     def see(self, population: str, sight: Sight) -> None:
         """Take a call of a population."""
@@ -107,6 +123,8 @@ class Passes:
         if known.phase is not None and known.phase not in self.selection.phases:
             return
         batch = sight.output.shape[1 if sight.timed else 0]
+        if not batch:
+            return
         if self.now is not None and self._other(population, sight, batch, known):
             self.close()
         if self.now is None:
@@ -117,6 +135,8 @@ class Passes:
             return
         if now.batch is None:
             now.batch, now.kept = batch, self._kept(known, batch)
+            if self._place(known) < len(self.stack):  # said of this pass by name, not of whatever comes
+                self.told |= compared(known, batch, self.told)
         self._take(now, population, sight)
 
     def close(self) -> None:
@@ -124,10 +144,12 @@ class Passes:
         now, self.now = self.now, None
         if now is None or now.number < 0 or not now.parts or (now.kept is not None and not len(now.kept)):
             return
-        lengths = {channel: sum(len(part) for part in parts) for channel, parts in now.parts.items()}
-        steps = max(lengths.values())
+        channels = self._settled(now)
+        if not channels:
+            return
+        steps = max(sum(len(part) for part in parts) for parts in channels.values())
         pieces = {}
-        for (population, variable), parts in now.parts.items():
+        for (population, variable), parts in channels.items():
             whole = parts[0] if len(parts) == 1 else torch.cat(parts)
             bits = whole.dtype == torch.uint8
             size = int(np.prod(now.units[population]))
@@ -140,7 +162,27 @@ class Passes:
                 packed=bits,
                 nbytes=whole.numel() * whole.element_size(),
             )
-        self.emit(Passage(time_steps=steps, columns=columns_of(now), pieces=pieces))
+        self.emit(
+            Passage(
+                time_steps=steps,
+                columns=columns_of(now.annotation, now.batch or 0, now.kept, now.number),
+                pieces=pieces,
+            )
+        )
+
+    def _settled(self, now: Open) -> dict[tuple[str, str], list[Tensor]]:
+        """Return the parts of a pass as what they turned out to be: no bits where one of its spikes was graded."""
+        settled = {}
+        for (population, variable), parts in now.parts.items():
+            graded = population in now.graded
+            if graded and variable == "output":
+                ids = self.selection.ids(population, variable, size := int(np.prod(now.units[population])))
+                size = size if ids is None else len(ids)
+                parts = [unpacked(part, size) if part.dtype == torch.uint8 else part for part in parts]
+            elif variable == ("spikes" if graded else "output") and parts[0].dtype == torch.uint8:
+                continue
+            settled[population, variable] = parts
+        return settled
 
     def _other(self, population: str, sight: Sight, batch: int, known: Annotation) -> bool:
         """Whether a call belongs to another pass than the one under way."""
@@ -151,7 +193,7 @@ class Passes:
         if population not in now.steps:
             return False
         if sight.fresh is None:
-            return sight.timed or self.depth == 0
+            return sight.timed or not self.stack
         return sight.fresh
 
     def _opened(self, known: Annotation) -> Open:
@@ -163,7 +205,7 @@ class Passes:
     def _kept(self, known: Annotation, batch: int) -> Tensor | None:
         """Return the places of the samples to be kept; ``None`` means all."""
         ids = known.sample_ids
-        if known.phase != "evaluation" or self.selection.every_sample == 1 or ids is None or len(ids) != batch:
+        if known.phase != "evaluation" or self.selection.every_sample == 1 or ids is None or ids.shape != (batch,):
             return None
         return (ids.cpu() % self.selection.every_sample == 0).nonzero().squeeze(1)
 
@@ -171,14 +213,22 @@ class Passes:
         """Keep what is wanted of a call."""
         output, wanted = sight.sequence, self.selection.variables
         units = tuple(output.shape[2:]) or (1,)
-        now.units.setdefault(population, units)
+        check_alone(now, population, sight, units)
         now.steps[population] = now.steps.get(population, 0) + len(output)
-        name = sight.variable
         size = int(np.prod(units))
-        if name in wanted:
-            values = self._rows(chosen(output, 2, self.selection.ids(population, name, size)), now)
-            part = packed(values) if sight.spiking else values.float().clone()
-            now.parts.setdefault((population, name), []).append(part)
+        if sight.variable == "output":
+            now.graded.add(population)
+        # what seem spikes of another library may turn out graded before the pass is over
+        kept: dict[str, Tensor] = {}
+        for name in ("spikes", "output") if sight.spiking and not sight.ours else (sight.variable,):
+            if name not in wanted:
+                continue
+            ids = self.selection.ids(population, name, size)
+            key = "all" if ids is None else name
+            if key not in kept:
+                values = self._rows(chosen(output, 2, ids), now)
+                kept[key] = packed(values) if sight.spiking else values.float().clone()
+            now.parts.setdefault((population, name), []).append(kept[key])
         others = [variable for variable in wanted if variable not in OUTPUTS]
         if not others:
             return
@@ -199,52 +249,24 @@ class Passes:
         return values if now.kept is None else values.index_select(1, now.kept.to(values.device))
 
 
-def packed(values: Tensor) -> Tensor:
-    """Return ``[T, B, ceil(N / 8)]`` bytes, one bit a neuron, the first in the highest place, of ``[T, B, N]``."""
-    bits = values.to(torch.bool)  # ten times as fast as a comparison
-    if bits.device.type == "cpu":
-        return torch.from_numpy(np.packbits(bits.numpy(), axis=-1))
-    size = bits.shape[-1]
-    padded = torch.nn.functional.pad(bits, (0, -size % 8)).unflatten(-1, (-1, 8))
-    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    return (padded * places).sum(-1, dtype=torch.uint8)
+def check_alone(now: Open, population: str, sight: Sight, units: tuple[int, ...]) -> None:
+    """Refuse a module that several layers share: their steps would alternate as if they were one layer's."""
+    before = now.units.setdefault(population, units)
+    states = now.states.setdefault(population, [])
+    what = ""
+    if sight.variable != "lateral" and before != units:
+        what = f"neurons of shape {before} and of {units} in one pass"
+    elif sight.given is not None and any(same(sight.given, each) for each in states[:-1]):
+        what = "" if same(sight.given, states[-1]) else "two states in turn in one pass"
+    if what:
+        raise BadInput(
+            f"populations must be modules of one layer each; {population} shows {what}: give each layer a module of "
+            "its own, or name others with populations=[...]"
+        )
+    if sight.returned is not None:
+        now.states[population] = [*states, sight.returned][-LAYERS_THAT_SHARE:]
 
 
-def fetching(values: Tensor) -> Fetch:
-    """Begin to copy ``values`` to the host, and return what waits for it."""
-    if values.device.type == "cpu":
-        array = np.ascontiguousarray(values.numpy())
-        return lambda: array
-    if values.device.type != "cuda":
-        return lambda: np.ascontiguousarray(values.cpu().numpy())
-    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    pinned.copy_(values, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-
-    def wait() -> NDArray[Any]:
-        copied.synchronize()
-        return pinned.numpy()
-
-    return wait
-
-
-def columns_of(now: Open) -> dict[str, NDArray[Any]]:
-    """Return what is known of the samples of a pass."""
-    known, batch = now.annotation, now.batch or 0
-
-    def column(value: Any) -> NDArray[np.int64]:
-        if isinstance(value, Tensor) and value.ndim == 1 and len(value) == batch:
-            found = value.detach().cpu().numpy().astype(np.int64)
-        else:
-            found = np.full(batch, UNKNOWN if value is None or isinstance(value, Tensor) else int(value), np.int64)
-        return found if now.kept is None else found[now.kept.numpy()]
-
-    return {
-        "label": column(known.labels),
-        "task": column(known.task),
-        "stage": column(known.stage),
-        "phase": column(UNKNOWN if known.phase is None else PHASES.index(known.phase)),
-        "sample_id": column(known.sample_ids),
-        "passage": column(now.number),
-    }
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same memory."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape

@@ -134,7 +134,8 @@ class Population:
             )
         if time_ms is None:
             return found
-        inside = (found.times_ms >= time_ms[0]) & (found.times_ms < time_ms[1])
+        steps, span = self._steps(found.times_ms), self._span(time_ms)
+        inside = (steps >= span.start) & (steps < span.stop)
         return Spikes(times_ms=found.times_ms[inside], ids=found.ids[inside], samples=found.samples[inside])
 
     def raster(self, *, time_ms: tuple[float, float] | None = None, **which: Any) -> NDArray[np.bool_]:
@@ -176,8 +177,7 @@ class Population:
         variable = variable or self.output
         samples = self.recorded(variable, **which)
         if self.stored_as(variable) == "events":
-            raster = self._raster_of_events(samples, slice(None))
-            return raster.mean(1, dtype=np.float64) if len(samples) else np.empty((0, len(self.ids(variable))))
+            return self._means_of_events(samples)
         parts = [block.mean(1, dtype=np.float64) for _, block in self._blocks(variable, samples)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.ids(variable))))
 
@@ -207,10 +207,16 @@ class Population:
         """Return the steps of a time range."""
         if time_ms is None:
             return slice(None)
-        first, last = (round(float(edge) / self.traces.dt_ms, 9) for edge in time_ms)
-        if not 0 <= first < last:
-            raise BadInput(f"time_ms must be (from, to) with 0 <= from < to; got {time_ms}")
-        return slice(int(np.ceil(first)), int(np.ceil(last)))
+        edges = np.asarray(time_ms)
+        if edges.shape != (2,) or edges.dtype.kind not in "iuf" or not 0 <= edges[0] < edges[1]:
+            raise BadInput(f"time_ms must be (from, to) in ms with 0 <= from < to; got {time_ms!r}")
+        first, last = np.ceil(np.round(edges / self.traces.dt_ms, 9))  # a step's time is not always to the bit
+        longest = self.traces.samples["time_steps"].max(initial=0)
+        return slice(int(min(first, longest)), int(min(last, longest)))
+
+    def _steps(self, times_ms: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the steps of times: both are kept as products, which are not exact."""
+        return np.rint(times_ms / self.traces.dt_ms).astype(np.int64)
 
     def _ranges(self, variable: str, samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return for each sample its first row and the one behind its last."""
@@ -241,7 +247,8 @@ class Population:
             columns.append(np.concatenate(found or [np.empty(0, kind)]))
         numbers = columns[2].astype(np.int64)
         starts = self.traces.samples["start_step"][numbers] * self.traces.dt_ms
-        return Spikes(times_ms=columns[0] - starts, ids=columns[1].astype(np.int64), samples=numbers)
+        times_ms = self._steps(columns[0] - starts) * np.float64(self.traces.dt_ms)  # as a raster has them
+        return Spikes(times_ms=times_ms, ids=columns[1].astype(np.int64), samples=numbers)
 
     def _raster_of_events(self, samples: NDArray[np.int64], steps: slice) -> NDArray[np.bool_]:
         lengths = set(self.traces.samples["time_steps"][samples].tolist())
@@ -249,9 +256,17 @@ class Population:
             raise BadInput(unequal(lengths))
         events, columns = self._events(samples), self.ids("spikes")
         raster = np.zeros((len(samples), lengths.pop() if lengths else 0, len(columns)), bool)
-        step = np.rint(events.times_ms / self.traces.dt_ms).astype(np.int64)
-        raster[np.searchsorted(samples, events.samples), step, np.searchsorted(columns, events.ids)] = True
+        places = np.searchsorted(samples, events.samples), np.searchsorted(columns, events.ids)
+        raster[places[0], self._steps(events.times_ms), places[1]] = True
         return raster[:, steps]
+
+    def _means_of_events(self, samples: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return spikes a step, ``[sample, neuron]``."""
+        events, neurons = self._events(samples), len(self.ids("spikes"))
+        places = np.searchsorted(samples, events.samples) * neurons
+        places += np.searchsorted(self.ids("spikes"), events.ids)
+        counts = np.bincount(places, minlength=len(samples) * neurons).reshape(len(samples), neurons)
+        return counts / self.traces.samples["time_steps"][samples][:, None]
 
 
 def runs_of(ranges: NDArray[np.int64]) -> list[slice]:

@@ -18,7 +18,7 @@ from neurocl.record import layout
 from neurocl.record.population import Population
 from neurocl.record.recovery import opened_for_reading, valid_lengths
 
-Numbers = int | Sequence[int] | NDArray[np.int64] | None
+Numbers = int | Sequence[int] | NDArray[Any] | None
 
 
 class Marker(NamedTuple):
@@ -138,6 +138,7 @@ class Traces:
         phase: str | None = None,
         sample_id: Numbers = None,
         samples: Numbers | slice = None,
+        **unknown: object,
     ) -> NDArray[np.int64]:
         """Return the samples, by their number in the file, of which everything named is true.
 
@@ -147,12 +148,18 @@ class Traces:
             label: Their class.
             phase: ``"training"``, ``"evaluation"``, ``"replay"`` or ``"consolidation"``.
             sample_id: Their own number, constant over passes.
-            samples: Numbers in the file, or a slice.
+            samples: Numbers in the file, a slice, or a mask over all samples.
+            unknown: Nothing; another word is refused.
+
+        Raises:
+            BadInput: If these cannot be samples; :class:`UnknownName` for another word.
         """
+        for name in unknown:
+            check_name("choice of samples", name, ("task", "stage", "label", "phase", "sample_id", "samples"))
         chosen = np.ones(len(self), bool)
         for name, wanted in (("task", task), ("stage", stage), ("label", label), ("sample_id", sample_id)):
             if wanted is not None:
-                chosen &= np.isin(self.samples[name], np.atleast_1d(np.asarray(wanted)))
+                chosen &= np.isin(self.samples[name], whole_numbers(name, wanted))
         if phase is not None:
             chosen &= self.samples["phase"] == PHASES.index(check_name("phase", phase, PHASES))
         if isinstance(samples, slice):
@@ -160,11 +167,23 @@ class Traces:
             inside[samples] = True
             chosen &= inside
         elif samples is not None:
-            numbers = np.atleast_1d(np.asarray(samples))
-            if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(self)):
-                raise BadInput(f"samples must lie between 0 and {len(self) - 1}; got {int(numbers.max())}")
-            chosen &= np.isin(np.arange(len(self)), numbers)
+            chosen &= self._inside(samples)
         return chosen.nonzero()[0]
+
+    def _inside(self, samples: Numbers) -> NDArray[np.bool_]:
+        """Return which samples are meant, by numbers or by a mask."""
+        mask = np.asarray(samples)
+        if mask.dtype == bool:
+            if mask.shape != (len(self),):
+                raise BadInput(
+                    f"samples must, as a mask, be one value for each of the {len(self)} in the file; got {mask.shape}"
+                )
+            return mask
+        numbers = whole_numbers("samples", samples)
+        bad = numbers[(numbers < 0) | (numbers >= len(self))]
+        if len(bad):
+            raise BadInput(f"samples must lie between 0 and {len(self) - 1}; got {bad[0]:.0f}")
+        return np.isin(np.arange(len(self)), numbers)
 
     def rows(self, name: str, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Return the whole rows of a dataset from ``first`` to ``last``."""
@@ -178,6 +197,14 @@ class Traces:
     def length(self, name: str) -> int | None:
         """Return how many rows of a dataset are whole; ``None`` if there is no such dataset."""
         return self._lengths.get(name)
+
+
+def whole_numbers(name: str, values: Numbers) -> NDArray[Any]:
+    """Return one number or several as an array ``[k]``."""
+    found = np.atleast_1d(np.asarray(values))
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or bool((found != np.rint(found)).any()):
+        raise BadInput(f"{name} must be a whole number or several in one row; got {values!r}")
+    return found
 
 
 def open(path: str | Path) -> Traces:  # as h5py.File and numpy.load: read as neurocl.record.open

@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from neurocl.primitives.annotation import PHASES, annotated
+from neurocl.primitives.annotation import PHASES, annotated, annotation
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.record import layout
 from neurocl.record.blocks import Blocks
+from neurocl.record.checkpoints import lengths_at
+from neurocl.record.columns import Numbers, row_of
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
-from neurocl.record.selection import Selection
-from neurocl.record.taps import populations_of, tap
+from neurocl.record.selection import Selection, chosen_selection
+from neurocl.record.taps import check_populations, populations_of, tap
 from neurocl.record.trace_file import TraceFile
 from neurocl.record.writer import Writer
 
@@ -73,10 +75,11 @@ class Recorder:
         self.selection = chosen_selection(selection, choices)
         self._stops: list[Callable[[], object]] = []
         self._networks: list[nn.Module] = []
+        self._names: list[str] = []  # of the populations of all networks
         self._process = os.getpid()
         self._passes = Passes(self.selection, self._emit)
         self._trained = 0
-        self._closed = False
+        self._closed = self._finished = False  # an interrupted close is one without the other
         run = {"dt_ms": self.dt_ms, "selection": self.selection.described(), "metadata": dict(metadata or {})}
         run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
         self._file = TraceFile(self.path, run, resume=resume)
@@ -94,7 +97,8 @@ class Recorder:
         """Record a network's neurons too.
 
         Raises:
-            BadInput: If it has none of the populations asked for; the known ones are named.
+            BadInput: If it has none of the populations asked for, the known ones are named; or one whose name a
+                network attached before has too, or that no dataset can have.
         """
         self._check_open()
         if not isinstance(network, nn.Module):
@@ -111,11 +115,14 @@ class Recorder:
             raise BadInput(
                 f"populations must name some of the network's; {known}: name modules as named_modules() does"
             )
+        circuits = dict(circuits_of(network)) if "lateral" in self.selection.variables else {}
+        names = [*wanted, *circuits]
+        check_populations(names, self._names)
+        self._names += names
         for name, module in wanted.items():
             self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
-        if "lateral" in self.selection.variables:
-            for name, circuits in circuits_of(network):
-                self._stops.append(tap_circuits(circuits, self._seeing(name)))
+        for name, tapped in circuits.items():
+            self._stops.append(tap_circuits(tapped, self._seeing(name)))
         self._stops += [
             network.register_forward_pre_hook(self._enter).remove,
             network.register_forward_hook(self._leave, always_call=True).remove,
@@ -123,7 +130,7 @@ class Recorder:
         self._networks.append(network)
 
     @contextmanager
-    def samples(self, labels: Tensor | None = None, sample_ids: Tensor | None = None, **known: Any) -> Iterator[None]:
+    def samples(self, labels: Numbers = None, sample_ids: Numbers = None, **known: Any) -> Iterator[None]:
         """Record what the block does as one pass of a batch of samples, however many calls that takes.
 
         Args:
@@ -132,17 +139,22 @@ class Recorder:
             known: ``phase``, ``task``, ``stage``, as in :class:`~neurocl.primitives.annotation.Annotation`.
 
         Raises:
-            BadInput: If recording failed.
+            BadInput: If recording failed, or what is said of the samples is no row of numbers. That it is not one for
+                each sample turns out later, which is a warning.
         """
         self._check_open()
+        labels, sample_ids = row_of("labels", labels), row_of("sample_ids", sample_ids)
+        if not isinstance(known.get("task", 0), int):
+            known["task"] = row_of("task", known["task"])
         if known.get("phase") is not None:
             check_name("phase", known["phase"], PHASES)
         with annotated(labels=labels, sample_ids=sample_ids, **known):
-            self._passes.enter()
+            block = annotation()
+            self._passes.enter(block)
             try:
                 yield
             finally:
-                self._passes.leave()
+                self._passes.leave(block)
 
     def mark(self, kind: str = "note", *, task: int = -1, value: float = float("nan"), text: str = "") -> None:
         """Write down that something happened now.
@@ -182,7 +194,8 @@ class Recorder:
         """Write everything to the disk, under a number that :meth:`rewind` goes back to."""
         self.mark("checkpoint", task=number)
         self.flush()
-        self._file.sync()
+        if self._here:
+            self._file.sync()
 
     def rewind(self, number: int | None) -> None:
         """Forget what was recorded behind a checkpoint: what follows is recorded anew. ``None`` forgets everything.
@@ -191,23 +204,28 @@ class Recorder:
             BadInput: If there is no such checkpoint in the file.
         """
         self.flush()
+        if not self._here:
+            return
         lengths = lengths_at(self._file, number)
         self._file.truncate(lengths)
         self._writer.blocks = Blocks(self._file, self.selection, self.dt_ms)
 
     def flush(self) -> None:
-        """Wait until everything recorded so far is in the file."""
+        """Wait until everything recorded so far is in the file; nothing in a process that inherited the recorder."""
         self._check_open()
-        self._passes.close()
-        self._writer.wait()
+        if self._here:
+            self._passes.close()
+            self._writer.wait()
 
     def close(self) -> None:
         """End recording; the file is then an ordinary one, with the views of other readers. Twice is as good as once.
 
+        Where it is interrupted, a second call does the rest.
+
         Raises:
             BadInput: If writing failed; what was committed before stays readable.
         """
-        if self._closed or os.getpid() != self._process:
+        if self._finished or not self._here:
             return
         self._closed = True
         with contextlib.suppress(BadInput):  # the writer's error, which comes below
@@ -219,7 +237,9 @@ class Recorder:
             self._file.close()
         except BaseException:
             self._file.abandon()
+            self._finished = True
             raise
+        self._finished = True
 
     def __enter__(self) -> "Recorder":
         return self
@@ -236,24 +256,30 @@ class Recorder:
 
     def _seeing(self, name: str) -> Callable[[Any], None]:
         def tell(sight: Any) -> None:
-            if not self._closed and os.getpid() == self._process:  # not in a process that inherited the network
+            if not self._closed and self._here:
                 self._passes.see(name, sight)
 
         return tell
 
-    def _enter(self, *_: Any) -> None:
-        if not self._closed and os.getpid() == self._process:
-            self._passes.enter()
+    def _enter(self, network: nn.Module, *_: Any) -> None:
+        if not self._closed and self._here:
+            self._passes.enter(network)
 
-    def _leave(self, *_: Any) -> None:
-        if not self._closed and os.getpid() == self._process:
-            self._passes.leave()
+    def _leave(self, network: nn.Module, *_: Any) -> None:
+        if not self._closed and self._here:
+            self._passes.leave(network)
 
     def _emit(self, passage: Passage) -> None:
         self._put(lambda: self._writer.blocks.add(passage), size=passage.nbytes)
 
     def _put(self, work: Callable[[], object], *, size: int = 0) -> None:
-        self._writer.put(work, size=size)
+        if self._here:
+            self._writer.put(work, size=size)
+
+    @property
+    def _here(self) -> bool:
+        """Whether this is the process of the writer, not one that was forked from it."""
+        return os.getpid() == self._process
 
     def _check_open(self) -> None:
         if self._closed:
@@ -267,58 +293,5 @@ class Recorder:
     def _detach(self) -> None:
         for stop in self._stops:
             stop()
-        self._stops, self._networks = [], []
-
-
-def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
-    """Return the selection, or make one from its arguments."""
-    if selection is not None:
-        if choices:
-            raise BadInput(f"give selection or {', '.join(choices)}, not both")
-        return selection
-    names = [name for name, part in Selection.__dataclass_fields__.items() if part.init]
-    for name in choices:
-        check_name("argument of Recorder", name, names)
-    return Selection(**choices)
-
-
-def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:
-    """Return the lengths that every dataset had at a checkpoint."""
-    if number is None:
-        return {}
-    marks = {name: file.file[f"{layout.MARKS}/{name}"][...] for name in layout.MARKERS}
-    rows = [
-        row
-        for row, (kind, task) in enumerate(zip(marks["kind"], marks["task"], strict=True))
-        if kind == b"checkpoint" and task == number
-    ]
-    if not rows:
-        raise BadInput(f"{file.path} has no checkpoint {number}: it was recorded by another run")
-    row, lengths = rows[-1], {}
-    sample, step = int(marks["sample"][row]), int(marks["step"][row])
-    for name in file.lengths:
-        if name.startswith(f"{layout.SAMPLES}/"):
-            lengths[name] = sample
-        elif name.startswith(f"{layout.MARKS}/"):
-            lengths[name] = row + 1
-        elif name.startswith(f"{layout.INDEX}/"):
-            index = file.file[name][...]
-            weights = name.startswith(f"{layout.INDEX}/weights/")
-            count = int((index[:, 1] <= step).sum() if weights else (index[:, 0] < sample).sum())
-            lengths[name] = count
-            owner = name.removeprefix(f"{layout.INDEX}/")
-            rows_there = index[count, 1] if count < len(index) else None
-            lengths |= owned(file, owner, count if weights else rows_there)
-    return lengths
-
-
-def owned(file: TraceFile, owner: str, rows: Any) -> dict[str, int]:
-    """Return the lengths of the datasets that an index speaks of; ``None`` for the rows leaves them whole."""
-    population, _, variable = owner.rpartition("/")
-    if owner.startswith("weights/"):
-        names = [f"{layout.WEIGHTS}/{owner.removeprefix('weights/')}"]
-    else:
-        node = f"{layout.SPIKES}/{population}"
-        names = [f"{layout.TRACES}/{owner}", f"{node}/timestamps", f"{node}/node_ids", f"{node}/sample_ids"]
-        names = names[:1] if variable != "spikes" else [f"{layout.RASTER}/{population}", *names[1:]]
-    return {name: file.lengths[name] if rows is None else int(rows) for name in names if file.has(name)}
+        self._stops, self._networks, self._names = [], [], []
+        self._passes.stack = [each for each in self._passes.stack if not isinstance(each, nn.Module)]

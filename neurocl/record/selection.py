@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES
@@ -16,7 +18,7 @@ OUTPUTS = (*SENT, "lateral")  # what a call shows by itself
 Storage = Literal["auto", "raster", "events"]
 Precision = Literal["float32", "float16"]
 Weights = Literal["none", "values", "changes"]
-Neurons = int | Sequence[int] | None
+Neurons = int | Sequence[int] | NDArray[Any] | Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +75,9 @@ class Selection:
         check_name("precision", self.precision, get_args(Precision))
         check_name("weights", self.weights, get_args(Weights))
         check_name("compression", self.compression, ("none", "gzip"))
-        chosen = self.neurons.values() if isinstance(self.neurons, Mapping) else (self.neurons,)
-        for neurons in chosen:
-            check_neurons(neurons)
+        chosen = self.neurons
+        each = {k: numbers(v) for k, v in chosen.items()} if isinstance(chosen, Mapping) else numbers(chosen)
+        object.__setattr__(self, "neurons", each)
         object.__setattr__(self, "named", frozenset(name for name in self.populations if not set(name) & set("*?[")))
 
     @property
@@ -107,7 +109,7 @@ class Selection:
         if isinstance(chosen, int):
             return None if chosen >= size else torch.linspace(0, size - 1, chosen).round().long()
         ids = torch.tensor(sorted({int(each) for each in chosen}))
-        if int(ids[0]) < 0 or int(ids[-1]) >= size:
+        if int(ids[-1]) >= size:
             raise BadInput(
                 f"neurons must lie between 0 and {size - 1} in {population}, which has {size}; got {int(ids[-1])}"
             )
@@ -136,16 +138,28 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, int | str) else list(value)
 
 
-def check_neurons(neurons: Any) -> None:
-    """Refuse what names no neurons."""
+def numbers(neurons: Any) -> Neurons:
+    """Return neurons as a number of them or a tuple of their numbers; refuse what names none."""
     if neurons is None:
-        return
-    if isinstance(neurons, int) and not isinstance(neurons, bool):
-        check_count("neurons", neurons)
-    elif (
-        isinstance(neurons, str)
-        or not isinstance(neurons, Iterable)
-        or not all(isinstance(each, int) and not isinstance(each, bool) for each in neurons)
-        or not len(list(neurons))
-    ):
+        return None
+    found = neurons.tolist() if hasattr(neurons, "tolist") else neurons  # an array or a tensor
+    if isinstance(found, Integral) and not isinstance(found, bool):
+        return check_count("neurons", int(found))
+    each = [*found] if isinstance(found, Iterable) and not isinstance(found, str) else []
+    if not each or not all(isinstance(one, Integral) and not isinstance(one, bool) for one in each):
         raise BadInput(f"neurons must be a number of neurons, or their numbers from 0; got {neurons!r}")
+    if min(each) < 0:
+        raise BadInput(f"neurons must be numbers from 0; got {min(each)}: count from the first neuron")
+    return tuple(int(one) for one in each)
+
+
+def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:
+    """Return the selection, or make one from its arguments."""
+    if selection is not None:
+        if choices:
+            raise BadInput(f"give selection or {', '.join(choices)}, not both")
+        return selection
+    names = [name for name, part in Selection.__dataclass_fields__.items() if part.init]
+    for name in choices:
+        check_name("argument of Recorder", name, names)
+    return Selection(**choices)

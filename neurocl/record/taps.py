@@ -18,6 +18,7 @@ from neurocl.primitives.checks import BadInput
 
 STATE_NAMES = {"v": "voltage", "mem": "voltage", "i": "synaptic_current", "syn": "synaptic_current", "u": "recovery"}
 STATE_NAMES |= {"b": "adaptation"}  # Norse's adaptive threshold
+SNNTORCH_STATES = {1: ("mem",), 2: ("syn", "mem"), 3: ("syn_exc", "syn_inh", "mem")}  # behind the spikes, by number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Sight:
         fresh: Whether the neurons started from rest; ``None`` where that cannot be told.
         name: What the output is, where it is none of spikes, rates of our units, and outputs of other modules.
         others: ``others(ids)`` gives the other variables, ``[T, B, n]`` of the neurons ``ids``, by name.
+        given: A state that the call was given from outside, if it was.
+        returned: The same state behind the call.
     """
 
     output: Tensor
@@ -41,6 +44,8 @@ class Sight:
     fresh: bool | None
     others: Callable[[Tensor | None], dict[str, Tensor]]
     name: str = ""
+    given: Tensor | None = None
+    returned: Tensor | None = None
 
     @property
     def variable(self) -> str:
@@ -68,10 +73,27 @@ def populations_of(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def check_populations(names: list[str], taken: list[str]) -> None:
+    """Refuse names of populations that would be mixed up in the file."""
+    for name in names:
+        if name in taken:
+            raise BadInput(
+                f"populations must differ in name between the networks of one recorder; {name} is there already: "
+                "detach() the first, or make a recorder for each"
+            )
+        if name == "weights" or "/" in name or name in (".", ".."):
+            raise BadInput(
+                f"populations must be modules whose names are no 'weights' and have no '/', which a trace file keeps "
+                f"for itself; got {name!r}: rename the module, or name others with populations=[...]"
+            )
+
+
 def kind_of(module: nn.Module) -> str | None:
     """Return which library's neuron a module is, or ``None``."""
     if isinstance(module, Neuron):
         return "neurocl"
+    if is_sequence_of_snntorch(module):
+        return "snntorch-sequence"
     for kind in type(module).__mro__:
         path = f"{kind.__module__}.{kind.__qualname__}"
         if path.startswith("snntorch._neurons") and kind.__name__ == "SpikingNeuron":
@@ -81,6 +103,12 @@ def kind_of(module: nn.Module) -> str | None:
         if path.startswith("spikingjelly.") and kind.__name__ == "BaseNode":
             return "spikingjelly"
     return None
+
+
+def is_sequence_of_snntorch(module: nn.Module) -> bool:
+    """Whether a neuron of snnTorch takes ``[T, B, ...]`` at once: state-space neurons and associative ones."""
+    kinds = [kind for kind in type(module).__mro__ if kind.__module__.startswith("snntorch._neurons")]
+    return any(kind.__name__ in ("StateLeaky", "AssociativeLeaky") for kind in kinds)
 
 
 def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
@@ -94,23 +122,35 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
     kind = kind_of(module)
     if kind == "neurocl":
         return watch(module, lambda run: tell(sight_of(run)))
-    if kind == "spikingjelly" and states and hasattr(module, "store_v_seq"):
+    stored = getattr(module, "store_v_seq", None) if kind == "spikingjelly" and states else None
+    if stored is not None:
         module.store_v_seq = True  # type: ignore[assignment]
-
     spiking = kind is not None and not is_integrator(module)
 
-    def hook(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def hook(called: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         nonlocal spiking
-        sight = foreign_sight(called, kind, args, output, spiking=spiking)
+        sight = foreign_sight(called, kind, (*args, *options.values()), output, spiking=spiking)
         spiking = sight.spiking  # graded spikes are not bits from then on
         tell(sight)
 
-    return module.register_forward_hook(hook).remove
+    watching = module.register_forward_hook(hook, with_kwargs=True)
+
+    def stop() -> None:
+        watching.remove()
+        if stored is not None:
+            module.store_v_seq = stored
+
+    return stop
 
 
 def is_integrator(module: nn.Module) -> bool:
-    """Whether another library's neurons never spike: Norse's leaky integrators, SpikingJelly's non-spiking nodes."""
+    """Whether another library's neurons never spike: Norse's leaky integrators, SpikingJelly's non-spiking nodes.
+
+    And neurons of snnTorch that take whole sequences and are to give their membranes alone.
+    """
     name = type(module).__name__
+    if is_sequence_of_snntorch(module) and not getattr(module, "output", True):
+        return True
     return "NonSpiking" in name or (name.startswith("LI") and not name.startswith("LIF"))
 
 
@@ -199,7 +239,9 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
             f"populations must be modules whose output is a tensor [batch, ...]; {type(module).__name__} gives "
             f"{type(output).__name__}: name others"
         )
-    timed = kind == "norse" or (kind == "spikingjelly" and getattr(module, "step_mode", "s") == "m")
+    timed = kind in ("norse", "snntorch-sequence") or (
+        kind == "spikingjelly" and getattr(module, "step_mode", "s") == "m"
+    )
     states = {} if kind is None else foreign_states(module, kind, parts, timed)
     given = args[0].detach() if args and isinstance(args[0], Tensor) and kind is not None else None
 
@@ -212,17 +254,36 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
         }
 
     spiking = spiking and bool(((result == 0) | (result == 1)).all())
-    return Sight(output=result.detach(), timed=timed, spiking=spiking, ours=False, fresh=None, others=others)
+    stepped = kind in ("snntorch", "norse-step")
+    return Sight(
+        output=result.detach(),
+        timed=timed,
+        spiking=spiking,
+        ours=False,
+        fresh=None,
+        others=others,
+        given=last_of(args[1:]) if stepped else None,
+        returned=last_of(parts[1:]) if stepped else None,
+    )
+
+
+def last_of(states: Any) -> Tensor | None:
+    """Return the last tensor among states, which may be grouped."""
+    if isinstance(states, Tensor):
+        return states.detach()
+    found = [last_of(each) for each in states] if isinstance(states, tuple | list) else []
+    return next((each for each in reversed(found) if each is not None), None)
 
 
 def foreign_states(module: Any, kind: str, parts: Any, timed: bool) -> dict[str, Tensor]:
     """Return the states that a call of another library's neuron shows, by standard names."""
     if kind == "spikingjelly":
         values = {"voltage": getattr(module, "v_seq", None) if timed else getattr(module, "v", None)}
-    elif kind == "snntorch":
-        names = ("syn", "mem") if len(parts) == 3 else ("mem",)
-        values = dict(zip(names, parts[1:], strict=False)) or {k: getattr(module, k, None) for k in ("mem", "syn")}
-        values = {STATE_NAMES[name]: value for name, value in values.items()}
+    elif kind.startswith("snntorch"):
+        given = [part[0] if isinstance(part, tuple) else part for part in parts[1:]]  # DeltaLeaky's: now and before
+        values = dict(zip(SNNTORCH_STATES.get(len(given), ()), given, strict=False))
+        values = values or {name: getattr(module, name, None) for name in ("mem", "syn")}
+        values = {STATE_NAMES.get(name, name): value for name, value in values.items()}
     else:  # Norse gives the state after the last step
         values = named(parts[1]) if len(parts) > 1 and not timed and parts[1] is not None else {}
     return {name: value.detach() for name, value in values.items() if isinstance(value, Tensor)}

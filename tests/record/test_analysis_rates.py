@@ -154,6 +154,7 @@ def test_sparseness_tells_a_lone_neuron_from_a_lone_sample():
         (lambda: analysis.noise_correlation([[1, 2], [3, 4]], [0]), "labels must name each of 2 samples; got 1"),
         (lambda: analysis.noise_correlation([[1, 2], [3, 4]], [0, 0.5]), "labels must be whole numbers"),
         (lambda: analysis.synchrony([[1, 2], [1, 2]]), "a neuron whose counts vary"),
+        (lambda: analysis.synchrony(np.full((7, 3), 0.1)), "neuron whose counts vary"),  # but for rounding
         (lambda: analysis.autocorrelogram(RASTER, 0, max_lag_ms=8, dt_ms=2), "shorter than a sample of 8 ms; got 8"),
         (lambda: analysis.autocorrelogram(RASTER, 2, max_lag_ms=2, dt_ms=2), "from 0 to 1; got 2"),
         (lambda: analysis.smoothed_rate([[1, 2]], width_ms=0, dt_ms=1), "width_ms must be a finite number greater"),

@@ -167,3 +167,45 @@ def test_two_networks_go_into_one_file(path):
     with record.open(path) as traces:
         assert traces.populations == ["a", "b"]
         assert len(traces) == 2
+
+
+def test_the_membrane_of_snntorchs_alpha_is_its_last_state(path):
+    snn = pytest.importorskip("snntorch")
+    neuron, membranes = snn.Alpha(alpha=0.9, beta=0.8), []
+    with record.Recorder(path, neuron, variables=("spikes", "voltage", "syn_exc")) as recorder, recorder.samples():
+        state = neuron.init_alpha()
+        for x in drive():
+            _, *state = neuron(x, *state)
+            membranes.append(state[-1].detach())
+    with record.open(path) as traces:
+        assert torch.equal(traces["network"].torch("voltage"), seen(membranes))
+        assert seen(membranes).std() > 0.01
+        assert traces["network"].variables == ["spikes", "voltage", "syn_exc"]
+
+
+@pytest.mark.parametrize("name", ["StateLeaky", "LinearLeaky"])
+def test_snntorch_neurons_of_whole_sequences_have_a_time_axis(name, path):
+    snn = pytest.importorskip("snntorch")
+    make = {
+        "StateLeaky": lambda: snn.StateLeaky(beta=0.9, channels=8),
+        "LinearLeaky": lambda: snn.LinearLeaky(beta=0.9, in_features=8, out_features=5),
+    }
+    neuron = make[name]()
+    labels = torch.arange(BATCH)
+    wanted = ("spikes", "voltage")
+    with record.Recorder(path, neuron, variables=wanted) as recorder, recorder.samples(labels=labels):
+        spikes, membrane = neuron(3 * drive())
+    with record.open(path) as traces:
+        assert traces.samples["label"].tolist() == labels.tolist()
+        assert torch.equal(traces["network"].torch("spikes").float(), spikes.detach().transpose(0, 1))
+        assert torch.equal(traces["network"].torch("voltage"), membrane.detach().transpose(0, 1))
+        assert spikes.any()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_spikingjelly_keeps_membranes_over_time_after_recording_only_if_it_did_before(before, path):
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+    network = nn.Sequential(neuron.LIFNode(step_mode="m", store_v_seq=before))
+    with record.Recorder(path, network, variables=("voltage",)):
+        assert network[0].store_v_seq
+    assert network[0].store_v_seq is before
