@@ -36,6 +36,7 @@ VISION = {"power": 1.0, "threshold": 0.0, "epsilon": 1e-5, "gate": "absolute", "
 METHODS: dict[str, tuple[Make, float, float]] = {  # optimiser, its rate in task 2 relative to task 1, strength of EWC
     "vision schedule, threshold inert": (lambda some: CLASSP(some, 0.2, **VISION), 1.0, 0),
     "AdaGrad 0.01": (lambda some: torch.optim.Adagrad(some, 0.01), 1.0, 0),
+    "AdaGrad 0.003": (lambda some: torch.optim.Adagrad(some, 0.003), 1.0, 0),
     "CLASSP, relative 0.1, rate 0.003": (lambda some: CLASSP(some, 0.003), 1.0, 0),
     "SGD 0.1, then 0.01": (lambda some: torch.optim.SGD(some, 0.1), 0.1, 0),
     "SGD 0.1, EWC 5000 (own anchor, implicit)": (lambda some: torch.optim.SGD(some, 0.1), 1.0, 5000.0),
