@@ -7,14 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, optim
 
-from neurocl.plasticity.classp_options import (
-    OWN_TYPES,
-    as_number,
-    check_options,
-    gate_of,
-    kept_type,
-    saturation_of,
-)
+from neurocl.plasticity.classp_options import OWN_TYPES, as_number, check_options, gate_of, kept_type, saturation_of
 from neurocl.plasticity.finite_gradients import check_gradients, named
 from neurocl.plasticity.saturating_step import all_gated, cut_into_lots, step_in_chunks, step_over_lists
 from neurocl.plasticity.saved_histories import matched
@@ -154,10 +147,13 @@ class CLASSP(optim.Optimizer):
                 self._prepare(parameter)
                 if "frozen" in self.state[parameter]:
                     norms.pop(parameter, None)  # of all entries
-            together = [p for p in due if self._in_lists(group, p)]
+            together: list[Tensor] = []
+            for parameter in due:
+                if self._in_lists(group, parameter):
+                    together.append(parameter)
+                else:
+                    self._step_alone(group, parameter, norms.get(parameter))
             self._step_lists(group, together, norms)
-            for parameter in [p for p in due if not self._in_lists(group, p)] if len(together) < len(due) else ():
-                self._step_alone(group, parameter, norms.get(parameter))
             for parameter in due:
                 self.state[parameter]["step"] += 1
         return loss

@@ -43,6 +43,7 @@ def step_in_one_kernel(
         "POWER": int(saturation.power) if saturation.power in {1, 2} else 0,
         "ALL": saturation.history == "all",
         "PLAIN": plain,
+        "BY_ROW": above.numel() > 1,
         "BLOCK": BLOCK,
     }
     saturate[(triton.cdiv(weight.numel(), BLOCK),)](
@@ -77,13 +78,15 @@ def saturate(
     POWER: tl.constexpr,  # noqa: N803  1 or 2; 0: any other, by logarithm
     ALL: tl.constexpr,  # noqa: N803  whether drives that do not pass fill the history too
     PLAIN: tl.constexpr,  # noqa: N803
+    BY_ROW: tl.constexpr,  # noqa: N803  whether cuts differ between rows: finding a row takes a long division
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    """Gate, history and weight of one block of synapses; ``row`` of them share a cut."""
+    """Gate, history and weight of one block of synapses; where cuts differ, ``row`` of them share one."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     drive = tl.load(gradient + at, mask=inside, other=0).to(tl.float32)
-    up, down = tl.load(above + at // row, mask=inside, other=0), tl.load(below + at // row, mask=inside, other=0)
+    own = at // row if BY_ROW else at * 0
+    up, down = tl.load(above + own, mask=inside, other=0), tl.load(below + own, mask=inside, other=0)
     passed = tl.where((drive > up) | (drive < -down), drive, 0.0)
     counted = tl.abs(drive) if ALL else tl.abs(passed)
     grown = tl.load(history + at, mask=inside, other=0) * keep

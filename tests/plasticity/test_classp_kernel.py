@@ -10,7 +10,7 @@ from neurocl.plasticity import CLASSP, DriveGate, classp, saturating_step
 from neurocl.plasticity.saturating_step import Saturation
 from neurocl.primitives.checks import BadInput
 
-pytest.importorskip("triton", reason="Triton is not installed: it comes with the test extra on Linux")
+triton = pytest.importorskip("triton", reason="Triton is not installed: it comes with the test extra on Linux")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,17 @@ def kernel():
         found = importlib.util.find_spec("neurocl.plasticity.saturating_kernel")
         module = importlib.util.module_from_spec(found)
         found.loader.exec_module(module)
-        yield module
+    return module
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """The kernel as it is installed: Triton's compiler reads its source, which the type checks of the tests wrap."""
+    place = importlib.util.find_spec("neurocl.plasticity.saturating_kernel").origin
+    found = importlib.util.spec_from_file_location("saturating_kernel_as_installed", place)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -122,9 +132,28 @@ def test_other_devices_are_refused_by_name():
         CLASSP([torch.zeros(2, device="meta", requires_grad=True)], fused=True)
 
 
-def test_a_gpu_compiles_what_the_interpreter_ran():
+@pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
+@pytest.mark.parametrize(("dtype", "power", "by_row"), [("fp32", 2, False), ("bf16", 1, True), ("fp16", 0, True)])
+def test_the_kernel_compiles_to_machine_code_of_a_gpu(compiled, dtype, power, by_row, tmp_path, monkeypatch):
+    """Triton brings its own compiler and assembler, so that this takes no GPU; what runs on one is asked below."""
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    tensors = {"weight": f"*{dtype}", "history": "*fp32", "gradient": f"*{dtype}", "above": "*fp32", "below": "*fp32"}
+    numbers = {"size": "i32", "row": "i32", "step": "fp32", "floor": "fp32", "power": "fp32", "keep": "fp32"}
+    fixed = {"POWER": power, "ALL": by_row, "PLAIN": False, "BY_ROW": by_row, "BLOCK": compiled.BLOCK}
+    signature = tensors | numbers | dict.fromkeys(fixed, "constexpr")
+    made = triton.compile(ASTSource(compiled.saturate, signature, fixed), target=GPUTarget("cuda", 90, 32))
+    assert len(made.asm["cubin"]) > 1000
+    assert ("div.s64" in made.asm["ptx"]) == by_row  # no long division where one cut serves the tensor
+
+
+@pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
+def test_a_gpu_does_what_the_interpreter_does(compiled, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("no GPU here")
+    monkeypatch.setattr(classp, "kernel", lambda: compiled.step_in_one_kernel)
     weights = [torch.randn(300, 70, requires_grad=True) for _ in range(2)]
     weights[1] = weights[0].detach().cuda().requires_grad_()
     optimisers = CLASSP([weights[0]], gate="winners"), CLASSP([weights[1]], gate="winners", fused=True)
