@@ -20,10 +20,10 @@ from neurocl.run.job import reopened, run_name
 SEEDS = range(1)  # published: 0, 1, 2
 OUT = "results/experiments/gurbuz2023_cifar"
 IMAGES = {"split-cifar10": 100, "split-cifar100": 20}  # training images a class; published: 5,000 and 500
-TEST_PER_CLASS = 20  # published: 1,000 and 100
+TEST_PER_CLASS = {"split-cifar10": 100, "split-cifar100": 20}  # published: 1,000 and 100
 STORED = {"split-cifar10": 20, "split-cifar100": 4}  # samples a class; published: 200 and 100
 REMEMBERED = 10  # vectors a class; published: 50
-PHASES = 10  # published: 15
+PHASES = 5  # published: 15
 PHASE_EPOCHS = 2  # published: 5
 BATCH_SIZE = 32  # published: 256 and 64; smaller ones make more steps of few images
 
@@ -55,7 +55,7 @@ def row(label: str, stream: str, **settings: object) -> Claim:
         options={
             "classes_per_task": CLASSES[stream],
             "train_per_class": IMAGES[stream],
-            "test_per_class": TEST_PER_CLASS,
+            "test_per_class": TEST_PER_CLASS[stream],
         },
     )
 

@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
+from neurocl.primitives.annotation import PHASES
 from neurocl.primitives.checks import BadInput
 from neurocl.record import layout
+from neurocl.record.columns import UNKNOWN
 from neurocl.record.trace_file import TraceFile
 
 
@@ -11,16 +15,8 @@ def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:
     """Return the lengths that every dataset had at a checkpoint."""
     if number is None:
         return {}
-    marks = {name: file.file[f"{layout.MARKS}/{name}"][...] for name in layout.MARKERS}
-    rows = [
-        row
-        for row, (kind, task) in enumerate(zip(marks["kind"], marks["task"], strict=True))
-        if kind == b"checkpoint" and task == number
-    ]
-    if not rows:
-        raise BadInput(f"{file.path} has no checkpoint {number}: it was recorded by another run")
-    row, lengths = rows[-1], {}
-    sample, step = int(marks["sample"][row]), int(marks["step"][row])
+    row, lengths = row_of_checkpoint(file, number), {}
+    sample, step = (int(file.file[f"{layout.MARKS}/{name}"][row]) for name in ("sample", "step"))
     for name in file.lengths:
         if name.startswith(f"{layout.SAMPLES}/"):
             lengths[name] = sample
@@ -35,6 +31,36 @@ def lengths_at(file: TraceFile, number: int | None) -> dict[str, int]:
             rows_there = index[count, 1] if count < len(index) else None
             lengths |= owned(file, owner, count if weights else rows_there)
     return lengths
+
+
+def row_of_checkpoint(file: TraceFile, number: int) -> int:
+    """Return the last marker of a checkpoint."""
+    kinds, tasks = (file.file[f"{layout.MARKS}/{name}"][...] for name in ("kind", "task"))
+    rows = np.flatnonzero((kinds == b"checkpoint") & (tasks == number))
+    if not len(rows):
+        raise BadInput(f"{file.path} has no checkpoint {number}: it was recorded by another run")
+    return int(rows[-1])
+
+
+def counts_as_text(passes: list[int], trained: int) -> str:
+    """Return numbers of passes and training steps as the text of a checkpoint's marker."""
+    return " ".join(map(str, [*passes, trained]))
+
+
+def counts_at(file: TraceFile, number: int | None) -> tuple[list[int], int]:
+    """Return how many passes there were by phase, and training steps, at a checkpoint; ``None`` is the beginning."""
+    written: list[str] = []
+    if number is not None:
+        text = file.file[f"{layout.MARKS}/text"][row_of_checkpoint(file, number)]
+        written = text.decode().split()  # none in files of before
+    *passes, trained = [int(word) for word in written] or [0] * (len(PHASES) + 2)
+    return passes, trained
+
+
+def counts_so_far(file: TraceFile) -> list[int]:
+    """Return by phase the number behind that of the last pass that is there: those left out behind it are not known."""
+    phases, passages = (file.file[f"{layout.SAMPLES}/{name}"][...] for name in ("phase", "passage"))
+    return [int(passages[phases == phase].max(initial=-1)) + 1 for phase in (*range(len(PHASES)), UNKNOWN)]
 
 
 def owned(file: TraceFile, owner: str, rows: Any) -> dict[str, int]:

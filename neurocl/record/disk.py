@@ -10,6 +10,7 @@ from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record.recovery import lock_of
 
+LONGER = len(f"{files.TEMPORARY}4194304-")  # bytes by which names beside a file are longer than its own, at most
 MARGIN = 1 << 20  # bytes that are always left for a file to be closed
 
 
@@ -21,6 +22,13 @@ def claimed(path: Path) -> int | None:
     """
     if not path.parent.is_dir():
         raise BadInput(f"path must lie in a folder that exists; {path.parent} does not: make it first")
+    longest = longest_name(path.parent)
+    length = len(os.fsencode(path.name))
+    if longest is not None and length + LONGER > longest:
+        raise BadInput(
+            f"path must name a file of at most {longest - LONGER} bytes, so that names of helping files beside it fit "
+            f"into {longest}; got {length}: choose a shorter name"
+        )
     if path.is_dir():
         raise BadInput(f"path must name a file; {path} is a folder: name a file in it, such as {path / 'traces.h5'}")
     try:
@@ -29,6 +37,14 @@ def claimed(path: Path) -> int | None:
         raise BadInput(
             f"{path} is being written by another recorder: close that first, or choose another path"
         ) from error
+
+
+def longest_name(folder: Path) -> int | None:
+    """Return how many bytes a file's name may have in a folder; ``None`` where the system does not say."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def sweep(path: Path) -> None:

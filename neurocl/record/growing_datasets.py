@@ -19,7 +19,7 @@ def begin_file(fresh: Path, run: dict[str, Any], kinds: dict[str, Any]) -> None:
     """Write a file with these datasets, in which nothing was recorded yet."""
     if shutil.disk_usage(fresh.parent).free < MARGIN:  # HDF5 breaks down over a full disk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with h5py.File(fresh, "w", libver=layout.LIBVER, locking=False) as file:
+    with h5py.File(fresh, "w", libver=layout.LIBVER, locking=False, **layout.PAGES) as file:
         layout.begin(file, run)
         for name, kind in kinds.items():
             make_dataset(file, name, *kind)

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from neurocl.plasticity.lateral_layers import LayerCircuits
+from neurocl.plasticity.lateral_rows import rows_of
 from neurocl.record.taps import Sight, Tell
 
 
 def circuits_of(network: nn.Module) -> Iterator[tuple[str, LayerCircuits]]:
-    """Yield the circuits on the linear layers of a network, with the layers' names."""
+    """Yield the circuits of a network, with the names of their layers."""
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear | nn.Conv2d):
             for hook in module._forward_hooks.values():
                 if isinstance(hook, LayerCircuits):
                     yield name, hook
@@ -22,21 +23,32 @@ def circuits_of(network: nn.Module) -> Iterator[tuple[str, LayerCircuits]]:
 def tap_circuits(circuits: LayerCircuits, tell: Tell) -> Callable[[], None]:
     """Watch the layer of circuits, and tell what their frozen rows answer; return what ends it.
 
-    Nothing is told while there are no frozen rows, that is in the first task. Their number grows with the tasks.
+    ``[row]`` of a linear layer, ``[row, height, width]`` of a convolution: its lateral neurons answer at every place,
+    and stand group by group. Nothing is told while there are no frozen rows, that is in the first task. Their number
+    grows with the tasks.
     """
+    layer = circuits.layer
+    axes = 1 if isinstance(layer, nn.Linear) else 3  # of a sample
 
     @torch.no_grad()
-    def hook(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], __: Tensor) -> None:
-        x = inputs[0] if inputs else options["input"]
-        (circuit,) = circuits.circuits  # a linear layer has one
-        if not len(circuit.old) or x.ndim not in (2, 3):
+    def hook(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
+        x = (inputs[0] if inputs else options["input"]).detach()
+        if not any(len(circuit.old) for circuit in circuits.circuits) or x.ndim not in (axes + 1, axes + 2):
             return
-        rows = x.detach().flatten(0, -2)
-        answer = circuit.neurons.respond(rows @ circuit.old.T, circuit.old).unflatten(0, x.shape[:-1])
+        with torch.autocast(x.device.type, enabled=False):
+            rows = rows_of(layer, x.to(layer.weight.dtype))
+            answers = [
+                circuit.neurons.respond(part @ circuit.old.T, circuit.old)
+                for circuit, part in zip(circuits.circuits, rows, strict=True)
+            ]
+        places = output.shape[-2:] if axes == 3 else ()
+        answer = torch.cat(answers, 1).unflatten(0, (*x.shape[:-axes], *places))
+        if places:
+            answer = answer.movedim(-1, -3)
         told: dict[str, Any] = {"spiking": False, "ours": True, "fresh": None, "others": nothing, "name": "lateral"}
-        tell(Sight(output=answer, timed=x.ndim == 3, **told))
+        tell(Sight(output=answer, timed=x.ndim == axes + 2, **told))
 
-    return circuits.layer.register_forward_hook(hook, with_kwargs=True).remove
+    return layer.register_forward_hook(hook, with_kwargs=True).remove
 
 
 def nothing(_: Tensor | None) -> dict[str, Tensor]:

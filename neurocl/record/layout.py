@@ -28,6 +28,8 @@ import numpy as np
 FORMAT = 1
 ROOT = "neurocl"
 LIBVER = ("v110", "v110")  # the oldest that can be read while written; libsonata does not open the latest
+# what HDF5 writes over while it appends never lies across two of the system's pages, which a kill could part
+PAGES: dict[str, Any] = {"fs_strategy": "page", "fs_page_size": 4096}
 MAGIC, VERSION = 0x0A7A, (0, 1)
 SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 COLUMNS = {

@@ -5,7 +5,7 @@ population that was seen starts from rest again, or with another number of sampl
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -117,11 +117,21 @@ class Passes:
         """Return where a block or network lies on the stack, its size where it does not."""
         return next((place for place, each in enumerate(self.stack) if each is owner), len(self.stack))
 
+    @property
+    def numbers(self) -> list[int]:
+        """How many passes there were in each phase, and without one."""
+        return [*self.counts.values()]
+
+    @numbers.setter
+    def numbers(self, numbers: list[int]) -> None:
+        self.counts = dict(zip(self.counts, numbers, strict=True))
+
     def see(self, population: str, sight: Sight) -> None:
         """Take a call of a population."""
         known = annotation()
         if known.phase is not None and known.phase not in self.selection.phases:
             return
+        sight = in_time(sight, self._batch(known))
         batch = sight.output.shape[1 if sight.timed else 0]
         if not batch:
             return
@@ -196,6 +206,12 @@ class Passes:
             return sight.timed or not self.stack
         return sight.fresh
 
+    def _batch(self, known: Annotation) -> int | None:
+        """Return how many samples a call is to show, as far as that is known."""
+        if self.now is not None and self.now.annotation is known and self.now.batch is not None:
+            return self.now.batch
+        return len(known.labels) if known.labels is not None and known.labels.ndim else None
+
     def _opened(self, known: Annotation) -> Open:
         number = self.counts[known.phase]
         self.counts[known.phase] += 1
@@ -247,6 +263,14 @@ class Passes:
     def _rows(self, values: Tensor, now: Open) -> Tensor:
         """Return ``[T, B, n]`` with the samples that are kept."""
         return values if now.kept is None else values.index_select(1, now.kept.to(values.device))
+
+
+def in_time(sight: Sight, batch: int | None) -> Sight:
+    """Return a sight of lateral answers with time steps of its own, where a layer took all of them as so many rows."""
+    rows = len(sight.output)
+    if sight.variable != "lateral" or sight.timed or not batch or rows == batch or rows % batch:
+        return sight
+    return replace(sight, output=sight.output.unflatten(0, (-1, batch)), timed=True)
 
 
 def check_alone(now: Open, population: str, sight: Sight, units: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.record import layout
 from neurocl.record.selection import SENT
+from neurocl.record.steady_file import About
 
 
 class Spikes(NamedTuple):
@@ -34,7 +35,6 @@ class Spikes(NamedTuple):
 class Rows(Protocol):
     """What a population needs of its file; :class:`~neurocl.record.reading.Traces` has it."""
 
-    file: Any
     dt_ms: float
 
     @property
@@ -48,6 +48,10 @@ class Rows(Protocol):
 
     def rows(self, name: str, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Return the whole rows of a dataset from ``first`` to ``last``."""
+        ...
+
+    def about(self, name: str) -> About:
+        """Return the shape, type and attributes of a dataset."""
         ...
 
     def length(self, name: str) -> int | None:
@@ -79,7 +83,12 @@ class Population:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the population, such as (channels, height, width)."""
-        return tuple(int(size) for size in self._attributes(self.variables[0])["units_shape"])
+        known = self.traces.about(self._dataset(self.variables[0]))
+        first, *others = (int(size) for size in known.attributes["units_shape"])
+        columns = int(np.prod(known.shape[1:]))
+        if columns > first * int(np.prod(others)):  # lateral neurons have joined since
+            first = columns // int(np.prod(others))
+        return first, *others
 
     @property
     def size(self) -> int:
@@ -88,10 +97,11 @@ class Population:
 
     def ids(self, variable: str) -> NDArray[np.int64]:
         """Return which neurons were recorded, in the order of the columns of :meth:`read`."""
-        dataset = self.traces.file[self._dataset(variable)]
-        ids = np.asarray(json.loads(dataset.attrs["neuron_ids"]), np.int64)
-        if dataset.name.startswith(f"/{layout.TRACES}/") and dataset.shape[1] > len(ids):  # some have joined since
-            return np.arange(dataset.shape[1], dtype=np.int64)
+        name = self._dataset(variable)
+        known = self.traces.about(name)
+        ids = np.asarray(json.loads(known.attributes["neuron_ids"]), np.int64)
+        if name.startswith(f"{layout.TRACES}/") and known.shape[1] > len(ids):  # some have joined since
+            return np.arange(known.shape[1], dtype=np.int64)
         return ids
 
     def units(self, variable: str) -> str:
@@ -103,7 +113,7 @@ class Population:
         dataset = self._dataset(variable)
         if dataset.startswith(f"{layout.SPIKES}/"):
             return "events"
-        return "raster" if dataset.startswith(f"{layout.RASTER}/") else str(self.traces.file[dataset].dtype)
+        return "raster" if dataset.startswith(f"{layout.RASTER}/") else self.traces.about(dataset).dtype
 
     def recorded(self, variable: str, **which: Any) -> NDArray[np.int64]:
         """Return the samples of which a variable was recorded, of those that :meth:`Traces.select` finds."""
@@ -197,7 +207,7 @@ class Population:
         return next(place for place in places if self.traces.length(place) is not None)
 
     def _attributes(self, variable: str) -> Any:
-        return self.traces.file[self._dataset(variable)].attrs
+        return self.traces.about(self._dataset(variable)).attributes
 
     def _index(self, variable: str) -> NDArray[np.int64]:
         check_name(f"variable of {self.name}", variable, self.variables)

@@ -3,7 +3,6 @@
 Nothing is read before numbers are asked for, and then only the rows in question.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from neurocl.primitives.annotation import PHASES
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.record import layout
 from neurocl.record.population import Population
-from neurocl.record.recovery import opened_for_reading, valid_lengths
+from neurocl.record.steady_file import About, SteadyFile
 
 Numbers = int | Sequence[int] | NDArray[Any] | None
 
@@ -48,21 +47,10 @@ class Traces:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        self.file = opened_for_reading(self.path)
-        try:
-            if not layout.is_ours(self.file):
-                raise BadInput(f"{self.path} is no trace file of neurocl: it has no /neurocl in it")
-            group = self.file[layout.ROOT]
-            if int(group.attrs["format"]) > layout.FORMAT:
-                raise BadInput(f"{self.path} was written by a newer neurocl (format {group.attrs['format']}): update")
-            if layout.VALID not in self.file:
-                raise BadInput(f"{self.path} is damaged or just being made (it lacks /{layout.VALID}): try again")
-            self.run: dict[str, Any] = json.loads(self.file[f"{layout.ROOT}/run"].attrs["json"])
-            self.dt_ms = float(self.run["dt_ms"])
-            self._lengths = valid_lengths(self.file)
-        except BaseException:
-            self.file.close()
-            raise
+        self._source = SteadyFile(self.path)
+        self.run: dict[str, Any] = self._source.run
+        self.dt_ms = float(self.run["dt_ms"])
+        self._lengths = self._source.lengths
 
     def __enter__(self) -> "Traces":
         return self
@@ -72,7 +60,7 @@ class Traces:
 
     def close(self) -> None:
         """Close the file; what was read stays."""
-        self.file.close()
+        self._source.close()
 
     def __len__(self) -> int:
         """Number of samples."""
@@ -123,7 +111,7 @@ class Traces:
         check_name("recorded parameter", parameter, self.weights)
         index = self.rows(f"{layout.INDEX}/weights/{parameter}")
         values = self.rows(f"{layout.WEIGHTS}/{parameter}")
-        if self.file[f"{layout.WEIGHTS}/{parameter}"].attrs["kind"] == "changes":
+        if self.about(f"{layout.WEIGHTS}/{parameter}").attributes["kind"] == "changes":
             for row in range(1, len(values)):
                 if not index[row, 2]:
                     values[row] += np.nan_to_num(values[row - 1])
@@ -188,7 +176,12 @@ class Traces:
     def rows(self, name: str, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Return the whole rows of a dataset from ``first`` to ``last``."""
         length = self._lengths[name]
-        return self.file[name][first : length if last is None else min(last, length)]
+        last = length if last is None else min(last, length)
+        return self._source.ask(lambda file: file[name][first:last])
+
+    def about(self, name: str) -> About:
+        """Return the shape, type and attributes of a dataset."""
+        return self._source.about(name)
 
     def names(self, start: str) -> list[str]:
         """Return the rests of the names of datasets that begin so."""

@@ -14,7 +14,7 @@ from neurocl.primitives.annotation import PHASES, annotated, annotation
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.record import layout
 from neurocl.record.blocks import Blocks
-from neurocl.record.checkpoints import lengths_at
+from neurocl.record.checkpoints import counts_as_text, counts_at, counts_so_far, lengths_at
 from neurocl.record.columns import Numbers, row_of
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
@@ -84,6 +84,7 @@ class Recorder:
         run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
         self._file = TraceFile(self.path, run, resume=resume)
         try:
+            self._passes.numbers = counts_so_far(self._file)
             blocks = Blocks(self._file, self.selection, self.dt_ms)
             self._writer = Writer(blocks, block_bytes=block_bytes, block_seconds=float(block_seconds))
             if network is not None:
@@ -192,7 +193,8 @@ class Recorder:
 
     def checkpoint(self, number: int) -> None:
         """Write everything to the disk, under a number that :meth:`rewind` goes back to."""
-        self.mark("checkpoint", task=number)
+        self._passes.close()
+        self.mark("checkpoint", task=number, text=counts_as_text(self._passes.numbers, self._trained))
         self.flush()
         if self._here:
             self._file.sync()
@@ -207,6 +209,7 @@ class Recorder:
         if not self._here:
             return
         lengths = lengths_at(self._file, number)
+        self._passes.numbers, self._trained = counts_at(self._file, number)
         self._file.truncate(lengths)
         self._writer.blocks = Blocks(self._file, self.selection, self.dt_ms)
 

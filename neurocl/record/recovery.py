@@ -15,37 +15,45 @@ import numpy as np
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, layout, views
+from neurocl.record.beside_writer import SIGNATURE, SUPERBLOCK, ReadingFile
 
+INSTEAD = "and cannot be gone on with: read what there is with record.open, and record into another file"
 SLAB_BYTES = 1 << 24  # copied at a time
-# an ordinary file; one that this process is writing; one whose writer is at work, or was killed
-READING: list[dict[str, bool]] = [{}, {"locking": False}, {"swmr": True}, {"swmr": True, "locking": False}]
-
-
 PATIENCE_S = 10.0  # that a reader waits for a writer to end a change, which takes milliseconds
+SECOND_LOOKS_S = 1.0  # that a reader tries again what its writer may just be writing
 
 
-def opened_for_reading(path: Path) -> h5py.File:
+def opened_for_reading(path: Path) -> ReadingFile:
     """Open a file to read, also one that is being written or whose writer was killed.
 
     Raises:
         BadInput: If there is none, or it is no HDF5 file.
     """
-    give_up = time.monotonic() + PATIENCE_S
+    began = time.monotonic()
     while True:
-        with journal.ALONE:
-            try:
-                settle(path)
-                file = opened_as_it_is(path)
-            except CannotBeUndone:
+        try:
+            settle(path)
+            file = opened_as_it_is(path)
+        except CannotBeUndone:
+            raise
+        except BadInput:
+            if not may_succeed_later(path, began):
                 raise
-            except BadInput:
-                if not being_changed(path) or time.monotonic() > give_up:
-                    raise
-            else:
-                if not being_changed(path) or time.monotonic() > give_up:
-                    return file
-                file.close()  # a change has begun since it was settled
+        else:
+            if not being_changed(path) and not file.changed():
+                return file
+            file.close()  # a change has begun since it was settled
+            if not may_succeed_later(path, began, changed=True):
+                raise BadInput(f"{path} is being changed by its writer all the time: try again in a moment")
         time.sleep(0.005)
+
+
+def may_succeed_later(path: Path, began: float, *, changed: bool = False) -> bool:
+    """Whether what has failed since ``began`` is worth trying again, as a writer is or may be at work."""
+    waited = time.monotonic() - began
+    if changed or being_changed(path):
+        return waited < PATIENCE_S
+    return waited < SECOND_LOOKS_S and lock_of(path).exists()
 
 
 class CannotBeUndone(BadInput):
@@ -88,46 +96,45 @@ def settle(path: Path) -> None:
             os.close(lock)
 
 
-def opened_as_it_is(path: Path) -> h5py.File:
-    """Open a file to read in the first way that works."""
-    first: Exception | None = None
-    for mode in READING if not cut_short(path) else READING[:1]:
-        try:
-            return h5py.File(path, "r", **mode)
-        except FileNotFoundError as error:
-            raise BadInput(f"there is no file {path}") from error
-        except (OSError, ValueError) as error:
-            first = first or error
-    reason = str(first).splitlines()[0] if str(first) else type(first).__name__
-    raise BadInput(
-        f"{path} cannot be read as HDF5 ({reason}): it is no trace file, or was damaged after it was written"
-    ) from first
+def opened_as_it_is(path: Path) -> ReadingFile:
+    """Open a file to read, whatever its writer does.
+
+    Raises:
+        BadInput: If that cannot be done.
+    """
+    try:
+        if cut_short(path):
+            raise OSError("it is shorter than it says")
+        return ReadingFile(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"there is no file {path}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = error.strerror or str(error).splitlines()[0] if isinstance(error, OSError) else str(error)
+        raise BadInput(
+            f"{path} cannot be read as HDF5 ({reason}): it is no trace file, or was damaged after it was written"
+        ) from error
 
 
 def cut_short(path: Path) -> bool:
-    """Whether a file is shorter than its own superblock says: HDF5's reader of unfinished files would wait for ever."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(48)
-    except OSError:
-        return False
-    return len(start) < 48 or path.stat().st_size < int.from_bytes(start[28:36], "little")
+    """Whether a file is shorter than its own superblock says: HDF5 would be given zeros for the rest."""
+    with path.open("rb") as file:
+        start = file.read(SUPERBLOCK)
+        return start.startswith(SIGNATURE) and os.fstat(file.fileno()).st_size < int.from_bytes(start[28:36], "little")
 
 
 def valid_lengths(file: h5py.File) -> dict[str, int]:
     """Return by dataset the number of rows that are whole.
 
     Raises:
-        BadInput: If the writer is adding datasets all the time.
+        BadInput: If datasets are being added.
     """
-    for _ in range(100):
-        with journal.ALONE:
-            valid = file[layout.VALID]
-            names, lengths = json.loads(valid.attrs["names"]), valid[...]
-        if len(names) == len(lengths):
-            return dict(zip(names, map(int, lengths), strict=True))
-        time.sleep(0.005)
-    raise BadInput(f"{file.filename} is being changed by its writer: open it again in a moment")
+    valid = file[layout.VALID]
+    names, lengths = json.loads(valid.attrs["names"]), valid[...]
+    if len(names) != len(lengths):
+        raise BadInput(
+            f"{getattr(file, 'path', file.filename)} is being changed by its writer: open it again in a moment"
+        )
+    return dict(zip(names, map(int, lengths), strict=True))
 
 
 def in_order(path: Path) -> bool:
@@ -151,7 +158,10 @@ def copy_whole(path: Path, fresh: Path, lengths: dict[str, int]) -> None:
     """Copy what counts of a trace file; views of other readers come anew when it is closed."""
     if shutil.disk_usage(path.parent).free < path.stat().st_size:  # HDF5 breaks down over a full disk
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for a copy of {path.stat().st_size} bytes")
-    with opened_for_reading(path) as old, h5py.File(fresh, "w", libver=layout.LIBVER, locking=False) as new:
+    with (
+        opened_for_reading(path) as old,
+        h5py.File(fresh, "w", libver=layout.LIBVER, locking=False, **layout.PAGES) as new,
+    ):
 
         def copy(name: str, item: Any) -> None:
             if name.startswith(f"{views.REPORT}") or "/observables" in name:
@@ -159,12 +169,15 @@ def copy_whole(path: Path, fresh: Path, lengths: dict[str, int]) -> None:
             if isinstance(item, h5py.Group):
                 copy_attributes(item, new.require_group(name))
             elif name in lengths:
-                copy_rows(item, new, name, lengths[name])
+                copy_rows(path, item, new, name, lengths[name])
             elif name != layout.VALID:
                 old.copy(item, new, name=name)
 
         copy_attributes(old, new)
-        old.visititems(copy)
+        try:
+            old.visititems(copy)
+        except (KeyError, RuntimeError) as error:  # a full disk is an OSError
+            raise BadInput(f"{damage(path, error)}, {INSTEAD}") from error
         valid = new.create_dataset(
             layout.VALID, data=np.array([*lengths.values()], np.int64), maxshape=(None,), chunks=(512,)
         )
@@ -180,7 +193,7 @@ def copy_attributes(old: Any, new: Any) -> None:
         new.attrs.create(key, old.attrs[key], dtype=attribute.dtype if attribute.shape == () else None)
 
 
-def copy_rows(old: h5py.Dataset, new: h5py.File, name: str, length: int) -> None:
+def copy_rows(path: Path, old: h5py.Dataset, new: h5py.File, name: str, length: int) -> None:
     """Copy the first ``length`` rows of a dataset into a new one of the same make."""
     made = new.create_dataset(
         name,
@@ -197,4 +210,14 @@ def copy_rows(old: h5py.Dataset, new: h5py.File, name: str, length: int) -> None
     slab = max(1, SLAB_BYTES // max(1, old.dtype.itemsize * math.prod(old.shape[1:])))
     for first in range(0, length, slab):
         last = min(length, first + slab)
-        made[first:last] = old[first:last]
+        try:
+            rows = old[first:last]
+        except (OSError, RuntimeError) as error:
+            raise BadInput(f"{damage(path, error, name)}, {INSTEAD}") from error
+        made[first:last] = rows
+
+
+def damage(path: Path, error: Exception, what: str = "what was asked for") -> str:
+    """Say that something in a file cannot be read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{path} is damaged in {what} ({reason}), as the last write of a killed process can do, or the disk"

@@ -28,7 +28,8 @@ class Selection:
     Args:
         variables: ``"spikes"``, ``"rate"`` of rate units, ``"output"`` of other modules; beside these whatever the
             neurons have: ``"voltage"``, ``"current"``, ``"synaptic_current"``, ``"adaptation"``, ``"recovery"``,
-            ``"trace"``; ``"lateral"``, the answers of frozen lateral neurons to the input of linear layers (HLOP).
+            ``"trace"``; ``"lateral"``, what frozen lateral neurons answer to the input of linear layers, and of
+            convolutions at every place.
         populations: Patterns of names, as ``"layers.*"``; none means all neurons that the network has.
         neurons: How many, taken evenly over the population, or which; for all variables but outputs, or by variable
             or population. ``None`` means all.

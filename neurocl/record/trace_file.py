@@ -6,7 +6,6 @@ the process is killed in it. What counts is written last, the lengths up to whic
 at any moment loses what came after its last commit.
 """
 
-import json
 import math
 import os
 from contextlib import suppress
@@ -22,7 +21,9 @@ from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, layout, views
 from neurocl.record.disk import MARGIN, allocate, claimed, give_back, sweep
 from neurocl.record.growing_datasets import begin_file, count, dataset_width, make_dataset
-from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened, valid_lengths
+from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened
+from neurocl.record.steady_file import SteadyFile
+from neurocl.record.uninterrupted import uninterrupted
 
 RESERVE = 1 << 22  # bytes asked for ahead
 PER_DATASET = 1 << 13  # bytes that a new dataset takes before it holds anything
@@ -146,15 +147,20 @@ class TraceFile:
         os.fsync(int(self.file.id.get_vfd_handle()))
 
     def close(self) -> None:
-        """Close the file, with the views that other readers look for; twice is as good as once."""
-        if self._file is None:
-            return
+        """Close the file, with the views that other readers look for; twice is as good as once.
+
+        An interrupt waits until that is done.
+        """
+        if self._file is not None:
+            uninterrupted(self._close)
+
+    def _close(self) -> None:
         self._datasets.clear()
         with journal.ALONE:
             try:
                 self.commit()
                 views.add(self._plain())
-                self._file.close()
+                self.file.close()
                 self._end_change()
                 give_back(self.path)
             finally:
@@ -195,11 +201,14 @@ class TraceFile:
     def _take_up(self, run: dict[str, Any]) -> None:
         """Go on with a file: what lies behind its last commit goes, and what other readers look for until the end."""
         check_ours(self.path)
-        with opened_for_reading(self.path) as file:
-            check_same(self.path, json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), run)
-            lengths = valid_lengths(file)
-            longer = any(len(file[name]) != length for name, length in lengths.items())
-        if longer or not in_order(self.path):
+        source = SteadyFile(self.path)
+        try:
+            check_same(self.path, source.run, run)
+            lengths = source.lengths
+            whole = in_order(self.path) and all(source.about(n).shape[0] == rows for n, rows in lengths.items())
+        finally:
+            source.close()
+        if not whole:
             shortened(self.path, lengths)
         self._open(lengths)
 
@@ -224,8 +233,8 @@ class TraceFile:
             if "already open" not in str(error):
                 raise
             raise BadInput(
-                f"{self.path} is open for reading in this process, and so cannot be written: close() what record.open "
-                "returned first"
+                f"{self.path} is open for reading in this process, and so cannot be written: close() the "
+                "h5py.File first, and read by neurocl.record.open meanwhile"
             ) from error
         if self._file.swmr_mode:  # it still is where a reader in this process holds the file
             journal.end(self.path)

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 
 from neurocl.primitives.checks import BadInput
 from neurocl.record.blocks import Blocks
@@ -31,10 +31,9 @@ class Writer:
         self.error: BaseException | None = None
         self._queue: deque[tuple[Work, int]] = deque()
         self._bytes, self._busy, self._ending = 0, False, False
-        self._changed = Condition()
+        self._changed, self._ended = Condition(), Event()
         self._written = self._synced = time.monotonic()
-        self._thread = Thread(target=self._run, name=f"neurocl recorder {blocks.file.path.name}", daemon=True)
-        self._thread.start()
+        Thread(target=self._run, name=f"neurocl recorder {blocks.file.path.name}", daemon=True).start()
 
     def put(self, work: Work, *, size: int = 0) -> None:
         """Hand on work that holds ``size`` bytes; waits while too much does.
@@ -67,7 +66,7 @@ class Writer:
             self._queue.append((lambda: self.blocks.write(), 0))
             self._ending = True
             self._changed.notify_all()
-        self._thread.join()
+        self._ended.wait()
 
     def check(self) -> None:
         """Raise what went wrong in the background, and say what else there was."""
@@ -81,6 +80,7 @@ class Writer:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._ending, timeout=self.block_seconds)
                 if not self._queue and self._ending:
+                    self._ended.set()
                     return
                 work, size = self._queue.popleft() if self._queue else (self._due, 0)
                 self._busy = True

@@ -248,15 +248,13 @@ def test_readers_in_other_threads_do_not_get_in_the_way_of_new_datasets(tmp_path
         assert all(np.array_equal(found[f"later/{number}"][...], ROWS) for number in range(40))
 
 
-def test_who_reads_a_file_in_this_process_is_asked_to_close_it_before_it_is_written(tmp_path):
+def test_who_has_the_file_open_by_other_means_in_this_process_is_asked_to_close_it_before_it_is_written(tmp_path):
     path = tmp_path / "traces.h5"
     begun(path).close()
-    with (
-        recovery.opened_for_reading(path),
-        pytest.raises(BadInput, match=r"open for reading in this process.*close\(\)"),
-    ):
+    with h5py.File(path), pytest.raises(BadInput, match=r"open for reading in this process.*close\(\)"):
         TraceFile(path, RUN, resume=True)
-    TraceFile(path, RUN, resume=True).close()
+    with record.open(path):
+        TraceFile(path, RUN, resume=True).close()
 
 
 def test_a_link_is_the_file_it_stands_for(tmp_path):

@@ -400,6 +400,74 @@ def test_answers_of_lateral_circuits_are_recorded_as_their_rows_grow(training, p
             torch.testing.assert_close(torch.from_numpy(answers), spikes @ old.T, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("how", ["rates", "steps"])
+def test_lateral_neurons_of_convolutions_answer_at_every_place(how, path):
+    training = {"rates": "dsr", "steps": "surrogate"}[how]
+    network = CNN(IMAGES, channels=(3, 4), training=training)
+    circuits = attach_lateral(network, rows=4)
+    seen = {}
+    for rows in (4, 8):
+        circuits.begin_task()
+        for seed in range(4):
+            network(inputs(IMAGES, seed=seed)).square().sum().backward()
+        circuits.end_task()
+        layer = network.layers[1].synapse
+        stop = layer.register_forward_pre_hook(lambda _, given: seen.update(x=given[0].detach()))
+        recorder = record.Recorder(path, network, variables=("spikes", "lateral"), resume=path.exists())
+        with recorder, recorder.samples(labels=torch.full((5,), rows)), torch.no_grad():
+            network.eval()(inputs(IMAGES))
+        network.train()
+        stop.remove()
+        with record.open(path) as traces:
+            population = traces["layers.1.synapse"]
+            height, width = population.shape[1:]
+            assert population.shape[0] == rows
+            answers = torch.from_numpy(population.read("lateral", label=rows))  # [sample, time, neuron]
+        (circuit,) = next(each for each in layer._forward_hooks.values() if hasattr(each, "circuits")).circuits
+        filters = circuit.old.view(rows, *layer.weight.shape[1:])
+        wanted = nn.functional.conv2d(seen["x"].flatten(0, -4), filters, stride=layer.stride, padding=layer.padding)
+        wanted = wanted.unflatten(0, (-1, 5)).transpose(0, 1).flatten(2)
+        assert wanted.shape[2] == rows * height * width
+        assert float(wanted.abs().mean()) > 1e-3  # not a comparison of silence
+        torch.testing.assert_close(answers, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_resumed_recorder_leaves_out_the_passes_that_an_uninterrupted_one_leaves_out(path):
+    neuron, x = LIF(), inputs(TIMED)
+
+    def go(recorder, numbers):
+        for number in numbers:
+            with recorder.samples(labels=torch.full((5,), number), phase="training"):
+                neuron(x)
+            recorder.trained()
+
+    choices = {"every": 3, "weights": "values", "every_weights": 4}
+    module = nn.Sequential(neuron, nn.Linear(12, 2))
+    whole, parted = path, path.with_name("parted.h5")
+    with record.Recorder(whole, module, **choices) as recorder:
+        go(recorder, range(5))
+        recorder.checkpoint(0)
+        go(recorder, range(5, 12))
+    with record.Recorder(parted, module, **choices) as recorder:
+        go(recorder, range(5))
+        recorder.checkpoint(0)
+        go(recorder, (77, 78, 79))  # forgotten
+    with record.Recorder(parted, module, **choices, resume=True) as recorder:
+        recorder.rewind(0)
+        go(recorder, range(5, 12))
+    with record.open(whole) as one, record.open(parted) as other:
+        assert one.samples["label"][::5].tolist() == [0, 3, 6, 9]
+        for name, column in one.samples.items():
+            assert column.tolist() == other.samples[name].tolist()
+        assert one.markers[:1] == other.markers[:1]
+        for name in one.weights:
+            assert one.snapshots(name)[0].tolist() == other.snapshots(name)[0].tolist()
+    with record.Recorder(parted, module, **choices, resume=True) as recorder:  # without a checkpoint, as well as can be
+        go(recorder, range(20, 24))
+    with record.open(parted) as traces:
+        assert traces.samples["passage"][::5].tolist() == [0, 3, 6, 9, 12]
+
+
 def test_patterns_that_are_replayed_behind_a_cut_are_in_the_file_with_what_they_drive(path):
     network, x = mlp(), inputs()
     activity = network.activity_at("layers.0", x)

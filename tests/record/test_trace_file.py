@@ -17,7 +17,8 @@ import torch
 from neurocl import record
 from neurocl.neurons import LIF
 from neurocl.primitives.checks import BadInput
-from neurocl.record import layout
+from neurocl.record import layout, views
+from neurocl.record.journal import journal_of
 from neurocl.record.trace_file import lock_of
 
 STEPS, BATCH, NEURONS = 5, 3, 40
@@ -225,6 +226,39 @@ def test_a_foreign_file_is_refused_untouched(path):
         with pytest.raises(BadInput, match="cannot be read as HDF5"):
             ask()
     assert path.read_text() == "not HDF5 at all"
+
+
+def test_a_name_that_leaves_no_room_for_those_beside_it_is_refused_before_anything_is_made(tmp_path):
+    longest = os.pathconf(tmp_path, "PC_NAME_MAX")
+    for length in (longest - 5, longest + 40):
+        with pytest.raises(BadInput, match=rf"path must name a file of at most {longest - 14} bytes.*; got {length}"):
+            recorder_for(tmp_path / ("x" * (length - 3) + ".h5"), make_neuron())
+    assert not list(tmp_path.iterdir())
+    neuron = make_neuron()
+    path = tmp_path / ("x" * (longest - 17) + ".h5")
+    with recorder_for(path, neuron) as recorder:
+        play(recorder, neuron, [0])
+    check(path, [0])
+
+
+def test_an_interrupt_while_the_file_is_closed_waits_until_it_is_whole(path, monkeypatch):
+    neuron, add = make_neuron(), views.add
+    recorder = recorder_for(path, neuron)
+    play(recorder, neuron, [0])
+
+    def interrupted(file):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)  # for the main thread to be told
+        add(file)
+
+    monkeypatch.setattr(views, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.close()
+    check(path, [0])
+    assert not journal_of(path).exists()
+    with h5py.File(path) as file:
+        assert "report" in file  # the views of other readers
+    recorder.close()
 
 
 def test_no_file_a_folder_and_no_place_to_write(tmp_path):
