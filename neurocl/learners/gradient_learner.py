@@ -19,7 +19,7 @@ from torch import Tensor, nn, optim
 from neurocl.learners.cross_entropy import LOSS_MASKS, cross_entropy, masked
 from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
-from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over
+from neurocl.learners.optimisers import Annealing, MakeOptimiser, annealed, carry_over, with_names
 from neurocl.learners.updates import Updates
 from neurocl.networks import evaluating
 from neurocl.primitives.checks import BadInput, check_finite, check_name
@@ -277,7 +277,7 @@ class GradientLearner:
     def _renew_optimiser(self) -> optim.Optimizer:
         """Make an optimiser for the parameters as they are now; carry its memory over unless it is to be fresh."""
         names = [name for name, _ in self.network.named_parameters()]
-        renewed = self._make_optimiser(self.network.parameters())
+        renewed = with_names(self._make_optimiser(self.network.parameters()), self.network)
         if self._optimiser is not None and not self._forgets:
             carry_over(self._optimiser, renewed, old_names=self._names, new_names=names)
         self._optimiser, self._names = renewed, names

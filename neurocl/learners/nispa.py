@@ -13,7 +13,7 @@ from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.gradient_learner import Step, batch_loss, check_batch
 from neurocl.learners.held_out import AT_ONCE, HeldOut
 from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
-from neurocl.learners.optimisers import MakeOptimiser
+from neurocl.learners.optimisers import MakeOptimiser, with_names
 from neurocl.learners.phases import Progress
 from neurocl.learners.replay import Replay
 from neurocl.learners.sparse_replay import unit_activity
@@ -289,4 +289,5 @@ class NISPALearner:
             return self.network.predict(inputs)
 
     def _renew_optimiser(self) -> None:
-        self._optimiser = self.plasticity.guard(self._make_optimiser(self.network.parameters()))
+        optimiser = with_names(self._make_optimiser(self.network.parameters()), self.network)
+        self._optimiser = self.plasticity.guard(optimiser)

@@ -50,6 +50,15 @@ def make_optimiser(
     return lambda parameters: optim.SGD(parameters, lr=rate, momentum=kept, weight_decay=decay, fused=True)
 
 
+def with_names(optimiser: optim.Optimizer, network: nn.Module) -> optim.Optimizer:
+    """Tell an optimiser what its parameters are called in ``network``, for its errors; return it."""
+    names = {parameter: name for name, parameter in network.named_parameters()}
+    for group in optimiser.param_groups:
+        if all(parameter in names for parameter in group["params"]):
+            group.setdefault("param_names", [names[parameter] for parameter in group["params"]])
+    return optimiser
+
+
 def annealed(name: str, done: float) -> float:
     """Return what is left of the learning rate when the share ``done`` of a task's steps was made.
 

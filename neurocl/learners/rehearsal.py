@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurocl.learners.cross_entropy import cross_entropy
 from neurocl.learners.gradient_learner import Step, moments_of
-from neurocl.learners.optimisers import MakeOptimiser
+from neurocl.learners.optimisers import MakeOptimiser, with_names
 from neurocl.memory import RawReplay
 from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_count
@@ -75,7 +75,7 @@ class Rehearsal:
         if len(tasks) < 2:
             return
         self.network.train()
-        optimiser = self._make_optimiser(self.network.parameters())
+        optimiser = with_names(self._make_optimiser(self.network.parameters()), self.network)
         with self._resting():
             for epoch in range(self.epochs):
                 for blocks in self.blocks(tasks, epoch):

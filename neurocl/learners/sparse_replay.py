@@ -14,7 +14,7 @@ from neurocl.learners.features import SeenClasses
 from neurocl.learners.footprint import copied, measured, tensor_bytes
 from neurocl.learners.gradient_learner import check_batch
 from neurocl.learners.learner import Abilities, Cost, Diverged, Schedule
-from neurocl.learners.optimisers import MakeOptimiser
+from neurocl.learners.optimisers import MakeOptimiser, with_names
 from neurocl.learners.replay_windows import Window
 from neurocl.learners.unit_readouts import UnitReadout
 from neurocl.learners.updates import Updates
@@ -239,7 +239,7 @@ class SparseReplayLearner:
         self.plasticity.rewire()
         self.working.renew()
         parameters = [parameter for parameter in self.working.network.parameters() if parameter.requires_grad]
-        self._optimiser = self.working.guard(self._make_optimiser(parameters))
+        self._optimiser = self.working.guard(with_names(self._make_optimiser(parameters), self.working.network))
 
 
 def unit_activity(network: Network, inputs: Tensor) -> list[Float[Tensor, " unit"]]:

@@ -178,6 +178,19 @@ def test_observing_outside_a_task_is_refused():
         mine.observe(batch())
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_an_optimiser_calls_parameters_by_their_names(resumed):
+    mine = learner(optimiser=make_optimiser("classp", learning_rate=0.1))
+    mine.begin_task(task())
+    if resumed:
+        state = mine.state_dict()
+        mine = learner(optimiser=make_optimiser("classp", learning_rate=0.1))
+        mine.load_state_dict(state)
+    mine.network.layers[0].synapse.weight.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(BadInput, match=r"the gradient of layers\.0\.synapse\.weight must be finite"):
+        mine.observe(batch())
+
+
 def test_optimisers_are_checked():
     with pytest.raises(BadInput, match="did you mean 'adam'"):
         make_optimiser("adm", learning_rate=0.1)
