@@ -13,6 +13,7 @@ Source:
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -120,19 +121,34 @@ def rate_response(
     return _RateResponse.apply(rate, threshold, value.detach(), rate_in.detach(), slope, ceiling, per_threshold)
 
 
+def gathered(shares: Sequence[float], of_steps: Sequence[float]) -> float:
+    r"""Return what reaches a rate of an error of 1, divided over the steps as ``of_steps``: :math:`T \sum_t w_t e_t`.
+
+    1 where all steps get the same; 1.08 where the steps of the rate's own weights do, with the paper's numbers.
+    """
+    return len(shares) * math.fsum(share * error for share, error in zip(shares, of_steps, strict=True))
+
+
 class _Carried(torch.autograd.Function):
-    """A sequence as it is; the sum of its errors over time is the error of its time mean."""
+    """A sequence as it is; the weighted sum of its errors over time is the error of its time mean."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, mean: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor, mean: Tensor, shares: Sequence[float] | None) -> Tensor:
+        ctx.shares = shares
         return values.view_as(values)
 
     @staticmethod
     # pyrefly: ignore [bad-override]  # torch's stub hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        return None, grad_outputs[0].sum(0)
+        grad = grad_outputs[0]
+        if ctx.shares is None:
+            return None, grad.sum(0), None
+        weights = torch.tensor(ctx.shares, dtype=grad.dtype, device=grad.device).mul_(len(grad))
+        return None, torch.tensordot(weights, grad, 1), None
 
 
-def carried(values: Float[Tensor, " time *neuron"], mean: Float[Tensor, "*neuron"]) -> Float[Tensor, " time *neuron"]:
-    """Return ``values``, whose errors reach ``mean``, summed over time."""
-    return _Carried.apply(values.detach(), mean)
+def carried(
+    values: Float[Tensor, " time *neuron"], mean: Float[Tensor, "*neuron"], shares: Sequence[float] | None = None
+) -> Float[Tensor, " time *neuron"]:
+    r"""Return ``values``, whose errors reach ``mean`` as :math:`T \sum_t w_t e_t`; w is ``shares``, else alike."""
+    return _Carried.apply(values.detach(), mean, shares)

@@ -84,12 +84,11 @@ class Head(nn.Module):
             raise BadInput(f"task_id must name a task that was begun; got {task_id!r}, known: {known}")
         return self._labels_of[task_id]
 
-    def respond(
-        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
-    ) -> Tensor:
+    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Any) -> Tensor:
         """Return ``[..., columns]`` products of ``values [..., features]`` with the rows that ``task_id`` needs.
 
-        ``learning`` may hold ``credit`` and ``observed`` rows, see :meth:`neurocl.networks.synapses.Linear.forward`.
+        ``learning`` may hold ``credit`` and ``observed`` rows, and ``steps``, see
+        :meth:`neurocl.networks.synapses.Linear.forward`.
         """
         raise NotImplementedError
 
@@ -102,10 +101,10 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def forward(
-        self, features: Float[Tensor, "batch feature"], task_id: int | None = None
+        self, features: Float[Tensor, "batch feature"], task_id: int | None = None, **learning: Any
     ) -> Float[Tensor, "batch label"]:
-        """Return scores ``[B, labels]``."""
-        return self.placed(self.respond(features, task_id), task_id)
+        """Return scores ``[B, labels]``; ``learning`` as for :meth:`respond`."""
+        return self.placed(self.respond(features, task_id, **learning), task_id)
 
     def _make_room(self, task: Task) -> None:
         """Grow, where the head does."""
@@ -134,9 +133,7 @@ class SingleHead(Head):
         self.linear = Linear(features, 0, bias=bias, feedback=feedback)
         self._grow_to(self._rows_at_start())
 
-    def respond(
-        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
-    ) -> Tensor:
+    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Any) -> Tensor:
         """Return ``[..., labels]`` products of ``values [..., features]``."""
         return self.linear.product(values, spikes=spikes, **learning)
 
@@ -203,9 +200,7 @@ class MultiHead(Head):
         self.linears = nn.ModuleDict()
         self.register_buffer("reference", torch.empty(0), persistent=False)  # device and dtype of layers to come
 
-    def respond(
-        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
-    ) -> Tensor:
+    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Any) -> Tensor:
         """Return ``[..., columns]``: the task's labels, or those of all tasks in the order the tasks were begun."""
         names = self._names(task_id)
         return torch.cat([self._linear(name).product(values, spikes=spikes, **learning) for name in names], dim=-1)
@@ -268,9 +263,7 @@ class MultiHead(Head):
 class NoHead(Head):
     """No head: the network's answer is its features. For readouts that live elsewhere, such as nearest neighbours."""
 
-    def respond(
-        self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Tensor
-    ) -> Tensor:
+    def respond(self, values: Tensor, task_id: int | None = None, *, spikes: bool = False, **learning: Any) -> Tensor:
         """Return ``values``."""
         return values
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocl.kernels.weighted_rates import carried, rate_weights
-from neurocl.networks.signal import LayerActivity, Moment, Signal
+from neurocl.networks.signal import LayerActivity, Moment, Signal, Steps
 from neurocl.networks.synapses import Conv2d, Linear
 from neurocl.neurons import DSRLIF, Neuron
 from neurocl.primitives.checks import BadInput
@@ -154,7 +154,7 @@ class Layer(HiddenLayer):
                     current += (1 / scale - 1) * bias
             else:
                 current, scale = normalised(self.synapse.transmit(signal), self.normalise).values, 1.0
-        credit = Signal(values=self.synapse(mean, observed=rate), time_steps=1, constant=True)
+        credit = Signal(values=with_credit(self.synapse, signal, mean, rate), time_steps=1, constant=True)
         return current, normalised(credit, self.normalise).values, scale
 
     def _current_of_batch(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -164,10 +164,21 @@ class Layer(HiddenLayer):
         return current, current.mean(0), 1.0
 
 
-def by_steps(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
-    """Return the current at every step, with a gradient that runs through every step down to the time mean."""
+def with_credit(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
+    """Return the time mean of the current, with a gradient that pairs errors with the time mean of ``signal``."""
     values = signal.values.flatten(2) if isinstance(synapse, Linear) else signal.values
-    rows = carried(values * signal.amplitude, mean).flatten(0, 1)
+    equally = [1 / signal.time_steps] * signal.time_steps
+    steps = None if signal.constant else Steps(values=values, shares=equally, amplitude=signal.amplitude)
+    return synapse(mean, observed=rate, steps=steps)
+
+
+def by_steps(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
+    """Return the current at every step, with a gradient that runs through every step down to the time mean.
+
+    Batch statistics make errors that differ from step to step; they count as the steps do in the rate.
+    """
+    values = signal.values.flatten(2) if isinstance(synapse, Linear) else signal.values
+    rows = carried(values * signal.amplitude, mean, signal.shares).flatten(0, 1)
     return synapse(rows, observed=rate).unflatten(0, values.shape[:2])
 
 
@@ -191,6 +202,7 @@ def sent(values: Tensor, neuron: Neuron, *, credit: Tensor | None = None, rate: 
         amplitude=neuron.amplitude,
         credit=credit,
         rate=rate,
+        shares=None if rate is None else tuple(rate_weights(check_dsr(neuron).keep, len(values))),
     )
 
 
@@ -232,7 +244,7 @@ def largest(signal: Signal, credit: Tensor, pool: nn.MaxPool2d, neuron: Neuron) 
 
     An error of the outgoing time mean is split equally over the steps.
     """
-    rows = carried(signal.values, credit / signal.amplitude).flatten(0, 1)
+    rows = carried(signal.values, credit / signal.amplitude, signal.shares).flatten(0, 1)
     values = pool(rows).unflatten(0, signal.values.shape[:2])
     best = replace(signal, values=values.detach(), credit=None, rate=None)
     _, rate = rates_of(best, check_dsr(neuron).keep)

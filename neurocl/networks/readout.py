@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurocl.kernels.weighted_rates import gathered
 from neurocl.networks.heads import Head
-from neurocl.networks.signal import Signal
+from neurocl.networks.signal import Signal, Steps
 from neurocl.neurons import Neuron
 from neurocl.primitives.checks import check_number
 from neurocl.primitives.time_constants import decay_factor
@@ -35,16 +36,20 @@ class Readout(nn.Module):
         return [1.0 / time_steps] * time_steps
 
     def features(self, signal: Signal) -> Float[Tensor, "batch feature"]:
-        """Return the activity averaged over time by :meth:`weights`, times its amplitude.
+        r"""Return the activity averaged over time by :meth:`weights`, times its amplitude.
 
-        Where rates are differentiated, the gradient goes to the signal's credit as it is, as the weights sum to 1.
+        Where rates are differentiated, the gradient goes to the signal's credit, times :math:`T \sum_t w_t a_t` with
+        the weights w of the neurons' rates and a of this readout: the published code divides the error over the steps
+        by the readout's weights, and neurons gather it by their own. 1 where either are all alike; 1.08 for
+        :class:`WeightedRate` and the paper's numbers.
         """
         if signal.credit is None:
             return self._average(signal)
         with torch.no_grad():
             average = self._average(signal)
         credit = signal.credit.flatten(1)
-        return average + (credit - credit.detach())
+        louder = 1.0 if signal.shares is None else gathered(signal.shares, self.weights(len(signal.shares)))
+        return average + louder * (credit - credit.detach())
 
     def _average(self, signal: Signal) -> Tensor:
         """Return the weighted average itself."""
@@ -62,7 +67,12 @@ class Readout(nn.Module):
     def forward(self, signal: Signal, head: Head, task_id: int | None = None) -> Float[Tensor, "batch label"]:
         """Return scores, one column a label."""
         features = self.features(signal)
-        return head(features if self.gain == 1 else self.gain * features, task_id)
+        features = features if self.gain == 1 else self.gain * features
+        if signal.credit is None:
+            return head(features, task_id)
+        values, carries = signal.values.flatten(2), self.gain * signal.amplitude
+        steps = Steps(values=values, shares=self.weights(len(values)), amplitude=carries)
+        return head(features, task_id, steps=steps)
 
 
 class WeightedRate(Readout):

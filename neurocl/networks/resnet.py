@@ -30,6 +30,7 @@ from neurocl.networks.layers import (
     rates_of,
     sent,
     sent_at_once,
+    with_credit,
 )
 from neurocl.networks.network import HeadName, MakeHead, Network, ReadoutName, make_readout
 from neurocl.networks.propagation import Feedback
@@ -162,7 +163,7 @@ class ResidualLayer(HiddenLayer):
             return Signal(values=by_steps(synapse, signal, mean, rate), time_steps=signal.time_steps)
         with torch.no_grad():
             current = synapse.transmit(signal)
-        return replace(current, credit=synapse(mean, observed=rate))
+        return replace(current, credit=with_credit(synapse, signal, mean, rate))
 
     def _joined(self, current: Signal, beside: Signal) -> Signal:
         """Return the sum of two currents; the second may be constant, or come from a layer in another mode."""

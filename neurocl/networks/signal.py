@@ -3,6 +3,7 @@
 Axes: time, batch, then neuron (or channel, height, width). A signal that is the same at every step is kept once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,8 @@ class Signal:
         credit: ``[B, ...]`` time mean of values times amplitude, with gradient, where rates are differentiated
             (``training="dsr"``); the gradient of everything that ``values`` drive goes through it.
         rate: ``[B, ...]`` weighted firing rate times amplitude, where there is a credit.
+        shares: Weight of each step in ``rate``, where there is one. An error that differs from step to step reaches the
+            credit by these weights, see :func:`~neurocl.kernels.weighted_rates.gathered`.
         current: What the neurons that sent the values were given, before normalisation, where an identity shortcut
             is to add it to a later current.
     """
@@ -35,6 +38,7 @@ class Signal:
     amplitude: float = 1.0
     credit: Tensor | None = None
     rate: Tensor | None = None
+    shares: tuple[float, ...] | None = None
     current: "Signal | None" = None
 
     @property
@@ -45,6 +49,25 @@ class Signal:
     def recorded(self) -> Float[Tensor, "time batch ..."]:
         """Return the values with a time axis: length T, or 1 where the signal is constant."""
         return self.values.unsqueeze(0) if self.constant else self.values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """What rows are the average of over time; for those who watch a layer and do not answer to an average as to steps.
+
+    Attributes:
+        values: ``[T, B, ...]``.
+        shares: Weight of each step in the rows; they sum to 1.
+        amplitude: What a value of 1 stands for in the rows.
+    """
+
+    values: Tensor
+    shares: Sequence[float]
+    amplitude: float = 1.0
+
+    def rows(self) -> Float[Tensor, "..."]:
+        """Return every step's rows, one step after another."""
+        return self.values.flatten(0, 1) * self.amplitude
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from neurocl.kernels.event_product import event_linear
 from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, layout_of, send_down, sign_weight
-from neurocl.networks.signal import Signal
+from neurocl.networks.signal import Signal, Steps
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.seeding import generator as seeded_generator
 
@@ -109,7 +109,13 @@ class Linear(nn.Linear):
         """Leave the weights alone: the constructor fills them, from a generator where there is one."""
 
     def forward(
-        self, input: Tensor, *, spikes: bool = False, credit: Tensor | None = None, observed: Tensor | None = None
+        self,
+        input: Tensor,
+        *,
+        spikes: bool = False,
+        credit: Tensor | None = None,
+        observed: Tensor | None = None,
+        steps: Steps | None = None,
     ) -> Tensor:
         """Return ``input @ weight.T + bias``.
 
@@ -119,6 +125,7 @@ class Linear(nn.Linear):
                 :attr:`event_products` is on, and is dense otherwise.
             credit: Rows that the weight gradient pairs with the error in place of ``input``.
             observed: Rows for those who watch the layer by hooks; the layer does not use them.
+            steps: For the same: what ``input`` is the average of over time.
         """
         check_rows(credit, input)
         if credit is None and self.feedback == "transpose":
@@ -135,7 +142,7 @@ class Linear(nn.Linear):
         """Return the weights ``[post, pre]`` that an error is multiplied by on its way down."""
         return backward_weight_of(self)
 
-    def product(self, values: Tensor, *, spikes: bool, **learning: Tensor) -> Tensor:
+    def product(self, values: Tensor, *, spikes: bool, **learning: Any) -> Tensor:
         """Return the product over the last axis, event by event where ``spikes`` says that values are 0 or 1."""
         return self(values, spikes=True, **learning) if spikes else self(values, **learning)
 
@@ -195,7 +202,14 @@ class Conv2d(nn.Conv2d):
     def reset_parameters(self) -> None:
         """Leave the weights alone: the constructor fills them, from a generator where there is one."""
 
-    def forward(self, input: Tensor, *, credit: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        input: Tensor,
+        *,
+        credit: Tensor | None = None,
+        observed: Tensor | None = None,
+        steps: Steps | None = None,
+    ) -> Tensor:
         """Return the convolution of ``input`` ``[B, channel, height, width]``, as :meth:`Linear.forward` does."""
         check_rows(credit, input)
         if credit is None and self.feedback == "transpose":

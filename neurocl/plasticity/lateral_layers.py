@@ -179,6 +179,7 @@ class LayerCircuits:
         self.hook_parameters()
         x = cast(Tensor, inputs[0] if inputs else options["input"])
         credit, observed = options.get("credit"), options.get("observed")
+        steps = None if self.linear else options.get("steps")  # what linear neurons answer to an average is the same
         pairs = x if credit is None else credit
         rows = (pairs if observed is None else observed).detach()
         # in evaluation mode linear neurons leave it to the gradient, as it takes no more than that
@@ -190,7 +191,7 @@ class LayerCircuits:
             self._check(pairs.detach())
         result, projected = None, None
         if by_input:
-            projected = self._projected(pairs.detach())
+            projected = self._projected(pairs.detach(), steps)
             backward = cast(Any, layer).backward_weight() if hasattr(layer, "backward_weight") else None
             result = Credited.apply(
                 output.detach(), x, self.layer.weight, self.layer.bias, projected, backward, self.layer, self.made
@@ -200,7 +201,7 @@ class LayerCircuits:
         if learning:
             watched = output if result is None else result
             positions = output.shape[-2:].numel() if isinstance(layer, nn.Conv2d) else 1
-            known = projected if observed is None else None
+            known = projected if observed is None and steps is None else None
             watched.register_hook(lambda gradient: self._collect(rows, positions, known))
         return result
 
@@ -243,11 +244,17 @@ class LayerCircuits:
             return False
         return pairs.numel() // self.layer.in_features < self.layer.out_features
 
-    def _projected(self, x: Tensor) -> Tensor:
-        """Return the input's rows without what old rows explain, ``[group, row, pre]``."""
+    def _projected(self, x: Tensor, steps: Any = None) -> Tensor:
+        """Return the input's rows without what old rows explain, ``[group, row, pre]``.
+
+        Lateral neurons that spike answer every step where the input is an average over ``steps``.
+        """
         with torch.autocast(x.device.type, enabled=False):
-            rows = rows_of(self.layer, x).to(self.layer.weight.dtype)
+            rows = rows_of(self.layer, x if steps is None else steps.rows()).to(self.layer.weight.dtype)
             parts = [circuit.project(part) for circuit, part in zip(self.circuits, rows, strict=True)]
+            if steps is not None:
+                shares = rows.new_tensor(steps.shares)
+                parts = [torch.tensordot(shares, part.unflatten(0, (len(shares), -1)), 1) for part in parts]
         return torch.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0)
 
     def _on_weight_gradient(self, gradient: Tensor) -> Tensor:

@@ -134,6 +134,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "normalise": _word_or_pair,
     "novel": _number,
     "permutation": _word_or_wholes,
+    "sample_order": _word,
     "samples_per_class": _whole,
     "share": _number,
     "skew": _number,

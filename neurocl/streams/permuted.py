@@ -1,6 +1,7 @@
 """Permuted streams: the same classes in every task, the places of the pixels (or features) shuffled."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -11,10 +12,11 @@ from neurocl.streams.labelled_data import LabelledData, labelled_data
 from neurocl.streams.portion import Portion
 from neurocl.streams.preparation import Preparation, prepare
 from neurocl.streams.repeated import repeated_rows
-from neurocl.streams.stream import Stream, check_setting
+from neurocl.streams.stream import Stream, check_setting, seeded_order
 
 HLOP_SEEDS = (400, 701, 302, 503, 204, 605, 906, 807, 108, 9)  # 100 r + i, r = 0..9 shuffled by scikit-learn, seed 2022
 PERMUTATIONS = ("own", "hlop")
+SAMPLE_ORDERS = ("own", "hlop")
 
 
 def permuted(
@@ -25,6 +27,7 @@ def permuted(
     tasks: int = 10,
     *,
     permutation: str | Sequence[int] = "own",
+    sample_order: str = "own",
     setting: str = "domain-incremental",
     seed: int = 0,
     name: str = "permuted-data",
@@ -41,6 +44,9 @@ def permuted(
         tasks: Number of tasks.
         permutation: ``"own"``: drawn from the stream's seed. ``"hlop"``: the ten of the HLOP paper's code. Or one NumPy
             seed a task.
+        sample_order: ``"own"``: drawn from the stream's seed, task by task. ``"hlop"``: that of the HLOP paper's code
+            with the stream's seed (theirs is 2022): NumPy's old generator shuffles ``arange(n)`` for one task after
+            another; passes behind a task's first are our own.
         setting: Domain-incremental: all tasks share the classes' labels. Class- and task-incremental: every task's
             classes are labels of their own.
         seed: Decides permutations, sample order and every seeded choice.
@@ -57,8 +63,8 @@ def permuted(
         (``normalise="published"`` does the same).
     """
     data = labelled_data(x_train, y_train, x_test, y_test, name=name, layout=layout)
-    options = {"tasks": tasks, "permutation": permutation, "setting": setting, "seed": seed, "name": name}
-    return permuted_stream(data, **options, **preparation)
+    options = {"tasks": tasks, "permutation": permutation, "sample_order": sample_order, "setting": setting}
+    return permuted_stream(data, **options, seed=seed, name=name, **preparation)
 
 
 def permuted_stream(
@@ -66,6 +72,7 @@ def permuted_stream(
     *,
     tasks: int = 10,
     permutation: str | Sequence[int] = "own",
+    sample_order: str = "own",
     setting: str = "domain-incremental",
     seed: int = 0,
     name: str = "",
@@ -73,6 +80,7 @@ def permuted_stream(
 ) -> Stream:
     """As :func:`permuted`, over data already read."""
     checked, count = check_setting(setting), check_count("tasks", tasks)
+    way = check_name("sample order", sample_order, SAMPLE_ORDERS)
     prepared = prepare(data, seed=seed, **preparation)
     permutations = draw_permutations(permutation, tasks=count, places=places_of(data), seed=seed)
     names = [f"permutation {index + 1}" for index in range(count)]
@@ -85,7 +93,10 @@ def permuted_stream(
         )
         for index, (train, validation, test) in enumerate(rows)
     ]  # fmt: skip
-    return Stream(portions, name=name or f"permuted-{data.name}", setting=checked, class_names=class_names, seed=seed)
+    return Stream(
+        portions, name=name or f"permuted-{data.name}", setting=checked, class_names=class_names, seed=seed,
+        order=partial(hlop_order, seed) if way == "hlop" else None,
+    )  # fmt: skip
 
 
 def places_of(data: LabelledData) -> int:
@@ -110,6 +121,17 @@ def draw_permutations(permutation: str | Sequence[int], *, tasks: int, places: i
     if len(seeds) < tasks:
         raise BadInput(f"permutation gives {len(seeds)} NumPy seeds for {tasks} tasks: give fewer tasks or more seeds")
     return [shuffled_places(number, places) for number in seeds[:tasks]]
+
+
+def hlop_order(seed: int, task: int, epoch: int, size: int) -> np.ndarray:
+    """Return the order of a task's samples; all tasks have so many."""
+    if epoch:
+        return seeded_order(seed, task, epoch, size)
+    generator = np.random.RandomState(seed)
+    orders = np.tile(np.arange(size), (task + 1, 1))
+    for order in orders:
+        generator.shuffle(order)
+    return orders[-1]
 
 
 def shuffled_places(numpy_seed: int, places: int) -> np.ndarray:

@@ -7,7 +7,7 @@ batches. What a setting hides is in neither :class:`Task` nor :class:`Batch`: ou
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -20,6 +20,8 @@ from neurocl.primitives.tasks import SETTINGS, Batch, Boundary, Setting, Task, T
 from neurocl.streams.portion import Portion
 from neurocl.streams.samples import HeldOut, Samples
 
+Order = Callable[[int, int, int], np.ndarray]
+
 
 class Stream:
     """Tasks in order, each with training, test and (if asked for) validation samples.
@@ -31,6 +33,7 @@ class Stream:
         boundary: ``"clear"``, ``"blurry"`` or ``"recurring"``.
         class_names: Name of each label.
         seed: Decides the order of samples.
+        order: ``order(task, epoch, size)`` gives the places of a task's samples in one pass; ``None``: by the seed.
 
     Attributes:
         shape: What a model has to know before it is built.
@@ -45,12 +48,14 @@ class Stream:
         boundary: Boundary = "clear",
         class_names: Sequence[str],
         seed: int = 0,
+        order: Order | None = None,
     ) -> None:
         self.name = name
         self.setting: Setting = setting
         self.boundary: Boundary = boundary
         self.class_names = tuple(class_names)
         self.seed = check_count("seed", seed, at_least=0)
+        self._order: Order = partial(seeded_order, self.seed) if order is None else order
         self._portions = tuple(portions)
         self._feeds: dict[int, _Feed] = {}
         _check_portions(self._portions)
@@ -86,7 +91,7 @@ class Stream:
         self._check_index(index)
         feed = self._feeds.get(index)
         if feed is None:  # one at a time is kept: a view's transformed samples may be large
-            feed = _Feed(self._portions[index], index, self.seed, self._visible_id(index))
+            feed = _Feed(self._portions[index], index, self._order, self._visible_id(index))
             self._feeds = {index: feed}
         return Task(
             index=index,
@@ -129,7 +134,7 @@ class Stream:
             total.update(portion.data.digest.encode())
             for rows in (portion.train, portion.validation, portion.test):
                 total.update(np.stack([rows.ids, rows.labels]).astype("<i8").tobytes())
-            total.update(_order(self.seed, index, 0, len(portion.train)).astype("<i8").tobytes())
+            total.update(self._order(index, 0, len(portion.train)).astype("<i8").tobytes())
             total.update(repr((portion.view and portion.view.recipe, portion.scale.recipe)).encode())
             total.update(b"" if portion.permutation is None else portion.permutation.astype("<i8").tobytes())
         return total.hexdigest()
@@ -146,8 +151,8 @@ class Stream:
 class _Feed:
     """Training batches of one task; knows that task's share of the data and nothing of the rest of the stream."""
 
-    def __init__(self, portion: Portion, index: int, seed: int, task_id: int | None) -> None:
-        self.portion, self.index, self.seed, self.task_id = portion, index, seed, task_id
+    def __init__(self, portion: Portion, index: int, order: Order, task_id: int | None) -> None:
+        self.portion, self.index, self.order, self.task_id = portion, index, order, task_id
 
     @cached_property
     def viewed(self) -> Tensor:
@@ -166,7 +171,7 @@ class _Feed:
     def _iterate(self, batch_size: int, epoch: int) -> Iterator[Batch]:
         """Iterate once over the training samples in the order of ``epoch``."""
         portion, rows = self.portion, self.portion.train
-        order = _order(self.seed, self.index, epoch, len(rows))
+        order = np.arange(len(rows)) if epoch < 0 else self.order(self.index, epoch, len(rows))
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
             raw = portion.raw("train", places) if portion.view is None else self.viewed[torch.from_numpy(places)]
@@ -184,9 +189,9 @@ def check_setting(setting: str) -> Setting:
     return cast(Setting, check_name("setting", setting, SETTINGS))
 
 
-def _order(seed: int, index: int, epoch: int, size: int) -> np.ndarray:
-    """Order of a task's samples in one epoch; a negative epoch leaves them as they lie."""
-    return np.arange(size) if epoch < 0 else numpy_generator(seed, "sample order", index, epoch).permutation(size)
+def seeded_order(seed: int, index: int, epoch: int, size: int) -> np.ndarray:
+    """Order of a task's samples in one epoch."""
+    return numpy_generator(seed, "sample order", index, epoch).permutation(size)
 
 
 def _check_portions(portions: Sequence[Portion]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurocl import streams
+from neurocl.primitives.checks import BadInput
 from neurocl.streams.five_datasets import Canvas
 from neurocl.streams.permuted import HLOP_SEEDS, draw_permutations, shuffled_places
 from neurocl.streams.rotated import Rotation
@@ -72,6 +73,29 @@ def test_permuting_moves_the_channels_of_a_pixel_together() -> None:
         moved = (stream.test(index).inputs[0] * 255).round().long().flatten(1)
         places = torch.from_numpy(shuffled_places(number, 6))
         assert torch.equal(moved, torch.stack([places, places + 100, places + 200]))
+
+
+def test_the_sample_order_of_the_hlop_code_is_one_shuffle_a_task_of_one_generator() -> None:
+    x = np.arange(4 * 12, dtype=np.uint8).reshape(12, 4)
+    options = {"tasks": 3, "permutation": [3, 4, 5], "seed": 2022}
+    stream = streams.permuted(x, [0, 1] * 6, x, [0, 1] * 6, sample_order="hlop", **options)
+    generator = np.random.RandomState(2022)
+    for task in stream:
+        expected = np.arange(12)
+        generator.shuffle(expected)
+        for _ in range(2):  # asking again changes nothing
+            found = torch.cat([batch.sample_ids for batch in task.batches(5, 0)]) - 12 * task.index
+            assert found.tolist() == expected.tolist()
+        assert [len(batch) for batch in task.batches(5, 0)] == [5, 5, 2]
+        later = torch.cat([batch.sample_ids for batch in task.batches(12, 1)]) - 12 * task.index
+        assert later.tolist() != expected.tolist()
+        assert sorted(later.tolist()) == list(range(12))
+    own = streams.permuted(x, [0, 1] * 6, x, [0, 1] * 6, **options)
+    assert own.digest != stream.digest
+    named = streams.open("permuted-digits", seed=3, options={"sample_order": "hlop", "tasks": 2})
+    assert named.digest != streams.open("permuted-digits", seed=3, options={"tasks": 2}).digest
+    with pytest.raises(BadInput, match="sample order"):
+        streams.permuted(x, [0, 1] * 6, x, [0, 1] * 6, sample_order="theirs", **options)
 
 
 def test_tasks_of_a_permuted_stream_differ_and_the_first_is_permuted_too() -> None:

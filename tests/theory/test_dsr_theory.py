@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, ResNet18, WeightedRate
+from neurocl.networks import CNN, MLP, Direct, Frames, HLOPNet, Readout, ResNet18, WeightedRate
 from neurocl.neurons import DSRLIF
+from neurocl.plasticity import HebbianRule, SpikeRates, attach_lateral
 from neurocl.primitives.tasks import Task, TaskShape
 
 KEEP, THRESHOLD, SHARE, DT, TAU, T = math.exp(-0.05), 0.3, 0.3, 0.05, 1.0, 20  # the paper's numbers
@@ -35,10 +36,25 @@ class LiteralRates(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         rate_in, threshold = ctx.saved_tensors
-        top, total = threshold * TAU / DT, grad.sum(0)
+        top, total = threshold * TAU / DT, len(grad) * torch.tensordot(weights(len(grad)).to(grad), grad, 1)
         inside = (rate_in > 0) & (rate_in < top)
         each = (total * inside / TAU / len(grad)).expand(len(grad), *total.shape)
         return each, DT * (total * (rate_in >= top)).sum()
+
+
+class LiteralProjection(torch.autograd.Function):
+    """The paper's layer under spiking lateral neurons: every step's errors meet what these leave of that step."""
+
+    @staticmethod
+    def forward(ctx, x, weight, rows):
+        answers = (x @ rows.T).clamp(-20, 20).div(0.5).round().mul(0.5)
+        ctx.save_for_backward(x - answers @ rows, weight)
+        return x @ weight.T
+
+    @staticmethod
+    def backward(ctx, grad):
+        left, weight = ctx.saved_tensors
+        return grad @ weight, grad.flatten(0, 1).T @ left.flatten(0, 1), None
 
 
 def shape(*sizes, classes=5):
@@ -80,6 +96,39 @@ def test_gradients_of_a_network_are_those_of_the_paper_at_every_step(bias, float
     expected_scores = torch.tensordot(weights(), logits, 1)
     torch.testing.assert_close(scores, expected_scores, rtol=1e-10, atol=1e-12)
     same(found, gradients(functional.cross_entropy(expected_scores, labels), dict(network.named_parameters())))
+
+
+@pytest.mark.parametrize(("readout", "louder"), [(WeightedRate(), 1.0817513513940962), (Readout(), 1.0)])
+def test_the_last_layer_gathers_the_errors_of_its_steps_by_the_weights_of_its_rate(readout, louder, float64):
+    network = MLP(shape(30), hidden=(40,), encoding=Direct(T), head="single", training="dsr", readout=readout).double()
+    inputs = torch.rand(6, 30)
+    signal = network._hidden(inputs)
+    (found,) = torch.autograd.grad(readout.features(signal).sum(), signal.credit)
+    torch.testing.assert_close(found, torch.full_like(found, louder), rtol=1e-12, atol=0)
+
+
+def test_lateral_neurons_that_spike_answer_every_step_as_in_the_paper(float64):
+    options = {"neuron": DSRLIF, "head": "single", "bias": False, "training": "dsr", "readout": WeightedRate()}
+    network = loud(MLP(shape(30), hidden=(40, 35), encoding=Direct(T), **options).double(), 8.0)
+    rule = HebbianRule(deflate=False)
+    circuits = attach_lateral(network, rows=6, rule=rule, neurons=SpikeRates(), orthonormalise="never")
+    inputs, labels = 3 * torch.rand(6, 30), torch.arange(6) % 5
+    network.train()
+    circuits.begin_task()
+    functional.cross_entropy(network(inputs), labels).backward()
+    circuits.end_task()
+    network.zero_grad()
+    circuits.begin_task()
+    functional.cross_entropy(network(inputs), labels).backward()
+    found = {name: weight.grad for name, weight in network.named_parameters()}
+    x = inputs.expand(T, -1, -1)
+    named = {name: weight.detach().clone().requires_grad_() for name, weight in network.named_parameters()}
+    *hidden, last = zip(named.values(), (layer.circuits[0].old for layer in circuits.layers.values()), strict=True)
+    for weight, rows in hidden:
+        assert (rows @ x.flatten(0, 1).T).abs().max() > 1.0, "answers of a spike or two and more"
+        x = LiteralRates.apply(LiteralProjection.apply(x, weight, rows), torch.tensor(THRESHOLD))
+    scores = torch.tensordot(weights(), LiteralProjection.apply(x, *last), 1)
+    same(found, gradients(functional.cross_entropy(scores, labels), named))
 
 
 def test_an_input_over_time_goes_through_the_first_layer_as_spikes_do(float64):
@@ -181,7 +230,8 @@ def test_max_pooling_sends_errors_to_the_winners_of_every_step(float64):
         x = LiteralRates.apply(layer.synapse(x.flatten(0, 1)).unflatten(0, x.shape[:2]), threshold)
         x = functional.max_pool2d(x.flatten(0, 1), 2).unflatten(0, x.shape[:2])
     x = x.flatten(2)
-    equally = torch.tensordot(weights(6), x, 1).detach() + (x.mean(0) - x.mean(0).detach())
+    louder = 6 * weights(6).square().sum()  # of the readout's errors over the steps, gathered by the same weights
+    equally = torch.tensordot(weights(6), x, 1).detach() + louder * (x.mean(0) - x.mean(0).detach())
     loss = functional.cross_entropy(network.head(equally), labels)
     same(found, gradients(loss, named))
 
