@@ -32,7 +32,9 @@ def tap_circuits(circuits: LayerCircuits, tell: Tell) -> Callable[[], None]:
 
     @torch.no_grad()
     def hook(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
-        x = (inputs[0] if inputs else options["input"]).detach()
+        x, steps = (inputs[0] if inputs else options["input"]).detach(), options.get("steps")
+        if steps is not None and not circuits.linear:  # those that spike answer every step, not the average
+            x = steps.rows().detach().unflatten(0, (len(steps.shares), -1))
         if not any(len(circuit.old) for circuit in circuits.circuits) or x.ndim not in (axes + 1, axes + 2):
             return
         with torch.autocast(x.device.type, enabled=False):
