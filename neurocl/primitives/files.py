@@ -162,7 +162,10 @@ def locked(path: Path) -> int | None:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
         except OSError:
-            return None
+            try:
+                descriptor = os.open(path, os.O_RDONLY)  # somebody else's: whether it is locked can be asked all the same
+            except OSError:
+                return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(FileNotFoundError):

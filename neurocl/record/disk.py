@@ -55,15 +55,11 @@ def sweep(path: Path) -> None:
             files.remove(leftover)
 
 
-def allocate(path: Path, start: int, size: int) -> None:
-    """Have the disk set room aside behind what a file has."""
+def allocate(descriptor: int, folder: Path, start: int, size: int) -> None:
+    """Have the disk set room aside behind what an open file in ``folder`` has."""
     if hasattr(os, "posix_fallocate"):
-        descriptor = os.open(path, os.O_RDWR)
-        try:
-            os.posix_fallocate(descriptor, start, size)
-        finally:
-            os.close(descriptor)
-    elif shutil.disk_usage(path.parent).free < size:
+        os.posix_fallocate(descriptor, start, size)
+    elif shutil.disk_usage(folder).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

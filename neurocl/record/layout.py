@@ -20,6 +20,7 @@ has its rows in a variable only where that was recorded. When the file is closed
 """
 
 import json
+import uuid
 from typing import Any
 
 import h5py
@@ -65,6 +66,7 @@ def begin(file: h5py.File, run: dict[str, Any]) -> None:
     file.attrs["version"] = np.array(VERSION, np.uint32)
     group = file.require_group(ROOT)
     group.attrs["format"] = FORMAT
+    group.attrs["id"] = uuid.uuid4().hex
     file.require_group(f"{ROOT}/run").attrs["json"] = json.dumps(run)
 
 
@@ -78,6 +80,17 @@ def describe_nodes(file: h5py.File, population: str, size: int) -> None:
     group.create_dataset("node_group_id", data=np.zeros(size, np.uint64))
     group.create_dataset("node_group_index", data=np.arange(size, dtype=np.uint64))
     group.require_group("0").attrs["model_type"] = "point_neuron"
+
+
+def identity_of(file: h5py.File) -> tuple[str, int]:
+    """Return a file's own name, and how often its writer went back behind what counted."""
+    known = file[ROOT].attrs
+    return str(known.get("id", "")), int(known.get("times_gone_back", 0))
+
+
+def go_back(file: h5py.File) -> None:
+    """Write down that what counted before counts no more."""
+    file[ROOT].attrs["times_gone_back"] = identity_of(file)[1] + 1
 
 
 def is_ours(file: h5py.File) -> bool:

@@ -46,7 +46,7 @@ class Traces:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().absolute()
         self._source = SteadyFile(self.path)
         self.run: dict[str, Any] = self._source.run
         self.dt_ms = float(self.run["dt_ms"])

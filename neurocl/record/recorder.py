@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ class Recorder:
         selection: Selection | None = None,
         **choices: Any,
     ) -> None:
-        self.path = Path(path).expanduser()
+        self.path = Path(path).expanduser().absolute()
         self.dt_ms = check_number("dt_ms", dt_ms, above=0)
         check_count("block_bytes", block_bytes)
         check_number("block_seconds", block_seconds, above=0)
@@ -87,6 +88,7 @@ class Recorder:
             self._passes.numbers = counts_so_far(self._file)
             blocks = Blocks(self._file, self.selection, self.dt_ms)
             self._writer = Writer(blocks, block_bytes=block_bytes, block_seconds=float(block_seconds))
+            self._writer.at_exit = weakref.WeakMethod(self.close)
             if network is not None:
                 self.attach(network)
         except BaseException:

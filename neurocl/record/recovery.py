@@ -143,18 +143,20 @@ def in_order(path: Path) -> bool:
         return file.read(12)[11:] == b"\0"
 
 
-def shortened(path: Path, lengths: dict[str, int]) -> None:
+def shortened(path: Path, lengths: dict[str, int], *, goes_back: bool = False) -> None:
     """Put a copy in a trace file's place that holds so many rows of its datasets, and nothing behind them.
+
+    Where that takes away what counted it ``goes_back``, and the copy says so to readers.
 
     Nothing is lost if this is killed, or the disk is full: the old file stays until the new one is whole.
 
     Raises:
         BadInput: If there is no room for the copy.
     """
-    files.write(path, lambda fresh: copy_whole(path, fresh, lengths))
+    files.write(path, lambda fresh: copy_whole(path, fresh, lengths, goes_back=goes_back))
 
 
-def copy_whole(path: Path, fresh: Path, lengths: dict[str, int]) -> None:
+def copy_whole(path: Path, fresh: Path, lengths: dict[str, int], *, goes_back: bool) -> None:
     """Copy what counts of a trace file; views of other readers come anew when it is closed."""
     if shutil.disk_usage(path.parent).free < path.stat().st_size:  # HDF5 breaks down over a full disk
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} for a copy of {path.stat().st_size} bytes")
@@ -182,6 +184,8 @@ def copy_whole(path: Path, fresh: Path, lengths: dict[str, int]) -> None:
             layout.VALID, data=np.array([*lengths.values()], np.int64), maxshape=(None,), chunks=(512,)
         )
         valid.attrs["names"] = json.dumps([*lengths])
+        if goes_back:
+            layout.go_back(new)
         new.flush()
         os.fsync(int(new.id.get_vfd_handle()))
 

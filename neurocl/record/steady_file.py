@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
 import h5py
@@ -25,6 +26,20 @@ class About(NamedTuple):
     attributes: dict[str, Any]
 
 
+class Contents(NamedTuple):
+    """What a trace file is and holds.
+
+    Attributes:
+        run: What made it.
+        lengths: By dataset, rows that are whole.
+        identity: Another one where its writer went back, or it was made anew.
+    """
+
+    run: dict[str, Any]
+    lengths: dict[str, int]
+    identity: tuple[str, int]
+
+
 class SteadyFile:
     """What a trace file held when it was opened, to be read at any time since.
 
@@ -40,10 +55,12 @@ class SteadyFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.resolve()  # what it is now, wherever the process goes and links point later
         self._file: ReadingFile | None = None
-        self._closed = False
-        self.run, self.lengths = self.ask(contents_of)
+        self._closed, self._alone = False, RLock()
+        self._known: Contents | None = None
+        self._known = self.ask(contents_of)
+        self.run, self.lengths = self._known.run, self._known.lengths
 
     def ask(self, question: Callable[[h5py.File], Answer]) -> Answer:
         """Return what the file answers, asked again where its writer has changed it meanwhile.
@@ -51,11 +68,16 @@ class SteadyFile:
         Raises:
             BadInput: If it cannot be read, or no longer holds what it held.
         """
+        with self._alone:
+            return self._ask(question)
+
+    def _ask(self, question: Callable[[h5py.File], Answer]) -> Answer:
         began = time.monotonic()
         while True:
             try:
                 file = self._opened()
                 answer = question(file)
+                changed = being_changed(self.path) or file.changed()
             except BadInput:
                 raise
             except Exception as error:  # h5py has half a dozen kinds for what it cannot read
@@ -65,7 +87,7 @@ class SteadyFile:
                         f"{damage(self.path, error)}: other populations and variables may still be read"
                     ) from error
             else:
-                if not being_changed(self.path) and not file.changed():
+                if not changed:
                     return answer
                 self._let_go()
                 if not may_succeed_later(self.path, began, changed=True):
@@ -83,8 +105,9 @@ class SteadyFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._closed = True
-        self._let_go()
+        with self._alone:
+            self._closed = True
+            self._let_go()
 
     def _let_go(self) -> None:
         file, self._file = self._file, None
@@ -97,22 +120,21 @@ class SteadyFile:
             raise BadInput(f"{self.path} is closed: open it again")
         if self._file is None:
             self._file = opened_for_reading(self.path)
-            if hasattr(self, "run"):
-                self._check_same(self._file)
+            if self._known is not None:
+                self._check_same(contents_of(self._file), self._known)
         return self._file
 
-    def _check_same(self, file: h5py.File) -> None:
-        run, lengths = contents_of(file)
-        shorter = any(lengths.get(name, -1) < length for name, length in self.lengths.items())
-        if run != self.run or shorter:
+    def _check_same(self, now: "Contents", known: "Contents") -> None:
+        shorter = any(now.lengths.get(name, -1) < length for name, length in known.lengths.items())
+        if now.run != known.run or now.identity != known.identity or shorter:
             raise BadInput(
                 f"{self.path} no longer holds what was opened: its writer went back behind that, or another file took "
                 "its place: open it again"
             )
 
 
-def contents_of(file: h5py.File) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return what made a file, and by dataset how many rows are whole.
+def contents_of(file: h5py.File) -> Contents:
+    """Return what a file is and holds.
 
     Raises:
         BadInput: If it is no trace file.
@@ -125,4 +147,6 @@ def contents_of(file: h5py.File) -> tuple[dict[str, Any], dict[str, int]]:
         raise BadInput(f"{path} was written by a newer neurocl (format {group.attrs['format']}): update")
     if layout.VALID not in file:
         raise BadInput(f"{path} is damaged or just being made (it lacks /{layout.VALID}): try again")
-    return json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), valid_lengths(file)
+    return Contents(
+        json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), valid_lengths(file), layout.identity_of(file)
+    )

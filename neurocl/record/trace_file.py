@@ -45,16 +45,17 @@ class TraceFile:
     """
 
     def __init__(self, path: Path, run: dict[str, Any], *, resume: bool = False) -> None:
-        self.path, self.lengths, self.committed = path, {}, {}
+        self.path, self.lengths, self.committed = resolved(path), {}, {}
         self._file: h5py.File | None = None
         self._change: journal.JournalledFile | None = None  # where the file is changed outside single-writer mode
         self._datasets: dict[str, h5py.Dataset] = {}
         self._needed = self._room = 0  # bytes that the file takes at most; bytes that it has on the disk
-        self._lock = claimed(path)
+        self._moved = False  # whether the path names another file by now
+        self._lock = claimed(self.path)
         try:
-            sweep(path)
-            journal.roll_back(path)
-            there = path.exists()
+            sweep(self.path)
+            journal.roll_back(self.path)
+            there = self.path.exists()
             if there and not resume:
                 raise BadInput(
                     f"path must name a new file; {path} is there: choose another, remove it, or go on with resume=True"
@@ -137,9 +138,10 @@ class TraceFile:
         """
         kept = {name: min(length, lengths.get(name, 0)) for name, length in self.lengths.items()}
         with journal.ALONE:
+            self._check_place()
             self.file.close()
             self._file = None
-            shortened(self.path, kept)
+            shortened(self.path, kept, goes_back=kept != self.committed)
             self._open(kept)
 
     def sync(self) -> None:
@@ -183,8 +185,9 @@ class TraceFile:
             with suppress(Exception):
                 if self._change is not None:
                     self._change.close()
-                journal.roll_back(self.path)
-                give_back(self.path)
+                if not self._moved:
+                    journal.roll_back(self.path)
+                    give_back(self.path)
         self._release()
 
     @property
@@ -223,6 +226,7 @@ class TraceFile:
         """Leave single-writer mode, in which nothing can be created; what changes from now on can be undone."""
         self._datasets.clear()
         if self._file is not None:
+            self._check_place()
             self._file.close()
             give_back(self.path)
         journal.begin(self.path)
@@ -252,13 +256,34 @@ class TraceFile:
             self._change = None
         journal.end(self.path)
 
+    @property
+    def _descriptor(self) -> int:
+        """The open file, as the system numbers it."""
+        return int(self.file.id.get_vfd_handle()) if self._change is None else self._change.fileno()
+
+    def _check_place(self) -> None:
+        """Refuse to open by its path a file that does not lie there any more.
+
+        Raises:
+            BadInput: If another file, or none, has its place; what was committed stays in it, wherever it is.
+        """
+        try:
+            self._moved = not os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except FileNotFoundError:
+            self._moved = True
+        if self._moved:
+            raise BadInput(
+                f"{self.path} was moved, removed or replaced while it was written: leave it where it is until close(); "
+                "what was recorded is in the file that was moved"
+            )
+
     def _reserve(self, size: int) -> None:
         """Make sure that the disk has room for ``size`` more bytes, before HDF5 finds out and breaks down over it."""
         needed = self._needed + size + size // 32
         if needed + MARGIN > self._room:
             for grown in (needed + MARGIN + RESERVE, needed + MARGIN):
                 try:
-                    allocate(self.path, self._room, grown - self._room)
+                    allocate(self._descriptor, self.path.parent, self._room, grown - self._room)
                 except OSError:
                     if grown == needed + MARGIN:
                         raise
@@ -283,6 +308,18 @@ class TraceFile:
         self._file.swmr_mode = True
         self._needed = self._room = self.path.stat().st_size
         journal.end(self.path)
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads now: links and the working folder may change while the file is written.
+
+    Raises:
+        BadInput: If links lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"path must lead to a file; the links of {path} lead in a circle: choose another") from error
 
 
 def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

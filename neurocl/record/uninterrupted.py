@@ -24,7 +24,10 @@ def uninterrupted(work: Callable[[], object]) -> None:
         finally:
             done.set()
 
-    Thread(target=carry_out, name="neurocl closing", daemon=True).start()
+    try:
+        Thread(target=carry_out, name="neurocl closing", daemon=True).start()
+    except RuntimeError:  # the process is about to end, and begins no threads any more
+        carry_out()
     interrupt: KeyboardInterrupt | None = None
     while not done.is_set():
         try:

@@ -1,5 +1,7 @@
 """Writing in the background: a thread of its own, a queue of bounded size, and errors that reach the user."""
 
+import atexit
+import os
 import time
 import warnings
 from collections import deque
@@ -12,6 +14,7 @@ from neurocl.record.blocks import Blocks
 QUEUE_BYTES = 1 << 23  # of activity that may wait; whoever hands on more is held up until there is room
 SYNC_SECONDS = 30.0  # between two waits for the disk
 Work = Callable[[], object]
+RUNNING: set["Writer"] = set()  # ended when the process does: a thread that is stopped in HDF5 keeps its lock for ever
 
 
 class Writer:
@@ -24,15 +27,19 @@ class Writer:
 
     Attributes:
         error: What went wrong in the background; work that comes later is dropped.
+        at_exit: Gives what closes everything if the process ends before that was done; or ``None``, where it is gone.
     """
 
     def __init__(self, blocks: Blocks, *, block_bytes: int, block_seconds: float) -> None:
         self.blocks, self.block_bytes, self.block_seconds = blocks, block_bytes, block_seconds
         self.error: BaseException | None = None
+        self.at_exit: Callable[[], Work | None] = lambda: None
+        self._process = os.getpid()
         self._queue: deque[tuple[Work, int]] = deque()
         self._bytes, self._busy, self._ending = 0, False, False
         self._changed, self._ended = Condition(), Event()
         self._written = self._synced = time.monotonic()
+        RUNNING.add(self)
         Thread(target=self._run, name=f"neurocl recorder {blocks.file.path.name}", daemon=True).start()
 
     def put(self, work: Work, *, size: int = 0) -> None:
@@ -67,6 +74,12 @@ class Writer:
             self._ending = True
             self._changed.notify_all()
         self._ended.wait()
+        RUNNING.discard(self)
+
+    def finish(self) -> None:
+        """End as the process does, with everything handed on in the file; of the process that began it alone."""
+        if os.getpid() == self._process:
+            (self.at_exit() or self.end)()
 
     def check(self) -> None:
         """Raise what went wrong in the background, and say what else there was."""
@@ -105,6 +118,16 @@ class Writer:
         if now - self._synced > SYNC_SECONDS:
             self.blocks.file.sync()
             self._synced = now
+
+
+@atexit.register
+def finish_all() -> None:
+    """End all writers whose recorders were not closed."""
+    for writer in [*RUNNING]:
+        try:
+            writer.finish()
+        except Exception as error:  # there is nobody left to raise it to
+            warnings.warn(str(error), RuntimeWarning, stacklevel=1)
 
 
 def failure(path: object, error: BaseException) -> BadInput:
