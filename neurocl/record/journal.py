@@ -172,6 +172,10 @@ class JournalledFile(io.RawIOBase):
         """The descriptor of the file."""
         return self._file
 
+    def descriptors(self) -> list[int]:
+        """The open files: what is changed, and the journal."""
+        return [] if self.closed else [self._file, self._journal]
+
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Go to a place."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._file).st_size}[whence]

@@ -20,6 +20,7 @@ from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, layout, views
 from neurocl.record.disk import MARGIN, allocate, claimed, give_back, sweep
+from neurocl.record.forks import HELD
 from neurocl.record.growing_datasets import begin_file, count, dataset_width, make_dataset
 from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened
 from neurocl.record.steady_file import SteadyFile
@@ -50,6 +51,7 @@ class TraceFile:
         self._change: journal.JournalledFile | None = None  # where the file is changed outside single-writer mode
         self._datasets: dict[str, h5py.Dataset] = {}
         self._needed = self._room = 0  # bytes that the file takes at most; bytes that it has on the disk
+        self._handle: int | None = None  # of the file that HDF5 opened by itself
         self._moved = False  # whether the path names another file by now
         self._lock = claimed(self.path)
         try:
@@ -67,6 +69,13 @@ class TraceFile:
         except BaseException:
             self._release()
             raise
+        HELD.add(self)
+
+    def descriptors(self) -> list[int]:
+        """Return the files that are open, as the system numbers them."""
+        found = [] if self._file is None or self._handle is None else [self._handle]
+        found += [] if self._change is None else self._change.descriptors()
+        return found if self._lock is None else [*found, self._lock]
 
     @property
     def file(self) -> h5py.File:
@@ -139,6 +148,7 @@ class TraceFile:
         kept = {name: min(length, lengths.get(name, 0)) for name, length in self.lengths.items()}
         with journal.ALONE:
             self._check_place()
+            self._handle = None
             self.file.close()
             self._file = None
             shortened(self.path, kept, goes_back=kept != self.committed)
@@ -227,6 +237,7 @@ class TraceFile:
         self._datasets.clear()
         if self._file is not None:
             self._check_place()
+            self._handle = None
             self._file.close()
             give_back(self.path)
         journal.begin(self.path)
@@ -240,10 +251,12 @@ class TraceFile:
                 f"{self.path} is open for reading in this process, and so cannot be written: close() the "
                 "h5py.File first, and read by neurocl.record.open meanwhile"
             ) from error
+        self._handle = int(self._file.id.get_vfd_handle())
         if self._file.swmr_mode:  # it still is where a reader in this process holds the file
             journal.end(self.path)
         else:
             self._file.close()
+            self._handle = None
             self._change = journal.JournalledFile(self.path)
             self._file = h5py.File(self._change, "r+", libver=layout.LIBVER)
         self._needed = self._room = self.path.stat().st_size  # HDF5 gave back what it had not used
@@ -259,7 +272,9 @@ class TraceFile:
     @property
     def _descriptor(self) -> int:
         """The open file, as the system numbers it."""
-        return int(self.file.id.get_vfd_handle()) if self._change is None else self._change.fileno()
+        handle = self._handle if self._change is None else self._change.fileno()
+        assert handle is not None  # noqa: S101  # one of the two is open
+        return handle
 
     def _check_place(self) -> None:
         """Refuse to open by its path a file that does not lie there any more.
@@ -305,6 +320,7 @@ class TraceFile:
         self._change = None
         journal.begin(self.path)  # the lot counts; what opening for single-writer mode leaves for a moment does not
         self._file = h5py.File(self.path, "r+", libver=layout.LIBVER, locking=False)
+        self._handle = int(self._file.id.get_vfd_handle())
         self._file.swmr_mode = True
         self._needed = self._room = self.path.stat().st_size
         journal.end(self.path)

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import threading
 import time
+import traceback
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -101,6 +104,108 @@ def test_a_reader_is_told_when_the_writer_went_back_behind_what_it_had_opened(tm
     with pytest.raises(BadInput, match=r"no longer holds what was opened.*open it again"):
         traces.rows(FIRST)
     file.close()
+
+
+def test_a_reader_is_told_too_when_as_much_was_recorded_anew_or_another_file_took_the_place(tmp_path):
+    path = tmp_path / "traces.h5"
+    file = begun(path)
+    traces = record.open(path)
+    file.truncate({FIRST: 100})
+    file.append(FIRST, ROWS)
+    file.commit()
+    with pytest.raises(BadInput, match=r"no longer holds what was opened.*open it again"):
+        traces.rows(FIRST)
+    again = record.open(path)
+    file.close()
+    path.unlink()
+    begun(path).close()
+    again._source._let_go()
+    with pytest.raises(BadInput, match=r"no longer holds what was opened.*open it again"):
+        again.rows(FIRST)
+
+
+def test_a_resumed_file_is_the_one_that_was_opened(tmp_path):
+    path = tmp_path / "traces.h5"
+    child = os.fork()
+    if not child:
+        begun(path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with record.open(path) as traces:
+        TraceFile(path, RUN, resume=True).close()  # which makes a whole copy
+        traces._source._let_go()
+        assert np.array_equal(traces.rows(FIRST), ROWS)
+
+
+def test_one_reader_serves_several_threads(tmp_path):
+    path, ended, trouble, reads = tmp_path / "traces.h5", threading.Event(), [], []
+    file = begun(path)
+    traces = record.open(path)
+
+    def read():
+        while not ended.is_set():
+            try:
+                reads.append(np.array_equal(traces.rows(FIRST), ROWS))
+            except Exception as error:
+                trouble.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for number in range(20):
+        file.create(wanted(f"neurocl/index/later{number}/x"), nodes={})
+        file.commit()
+    ended.set()
+    for reader in readers:
+        reader.join()
+    file.close()
+    assert not trouble
+    assert all(reads)
+
+
+def test_an_open_file_is_found_from_any_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = begun(Path("traces.h5"))
+    traces = record.open("traces.h5")
+    monkeypatch.chdir("/")
+    file.create(wanted("neurocl/index/later/x"), nodes={})
+    assert np.array_equal(traces.rows(FIRST), ROWS)
+    file.close()
+    with record.open(tmp_path / "traces.h5") as now:
+        assert now.length("neurocl/index/later/x") == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["traces.h5"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
+def test_a_reader_that_may_not_write_waits_for_a_change_as_others_do(tmp_path):
+    path = tmp_path / "traces.h5"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    file = begun(path)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            with record.open(path) as traces:
+                for _ in range(20):
+                    assert np.array_equal(traces.rows(FIRST), ROWS)
+                    record.open(path).close()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    number, ended = 0, (0, 0)
+    while ended == (0, 0):
+        file.create(wanted(f"neurocl/index/later{number}/x"), nodes={})
+        file.commit()
+        number, ended = number + 1, os.waitpid(child, os.WNOHANG)
+        time.sleep(0.05)
+    file.close()
+    assert ended[1] == 0
+    assert number > 3
 
 
 def torn(path, *, name):

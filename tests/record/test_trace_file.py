@@ -261,6 +261,75 @@ def test_an_interrupt_while_the_file_is_closed_waits_until_it_is_whole(path, mon
     recorder.close()
 
 
+@pytest.mark.parametrize("then", ["another", "none"])
+def test_a_file_that_is_moved_away_is_not_followed_by_its_path_into_another(path, then):
+    neuron, other = make_neuron(), path.with_name("other.h5")
+    with recorder_for(other, neuron) as recorder:
+        play(recorder, neuron, [7])
+    recorder = recorder_for(path, neuron)
+    play(recorder, neuron, [0])
+    recorder.flush()
+    path.rename(path.with_name("moved.h5"))
+    if then == "another":
+        shutil.copy(other, path)
+    play(recorder, neuron, [1])
+    with pytest.raises(BadInput, match="was moved, removed or replaced while it was written"):
+        recorder.close()
+    check(path.with_name("moved.h5"), [0, 1])
+    assert not lock_of(path).exists()
+    assert (path.read_bytes() == other.read_bytes()) if then == "another" else not path.exists()
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_stays_a_link(path):
+    link, neuron = path.parent / "elsewhere" / "link.h5", make_neuron()
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with recorder_for(link, neuron) as recorder:
+        play(recorder, neuron, [0])
+        recorder.checkpoint(0)
+        play(recorder, neuron, [1])
+    with recorder_for(link, neuron, resume=True) as recorder:
+        recorder.rewind(0)
+        with pytest.raises(BadInput, match="is being written by another recorder"):
+            recorder_for(link, make_neuron(), resume=True)
+        play(recorder, neuron, [2])
+    check(path, [0, 2])
+    assert link.is_symlink()
+    assert sorted(each.name for each in path.parent.iterdir()) == ["elsewhere", "traces.h5"]
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(BadInput, match=r"links of .* lead in a circle"):
+        recorder_for(link, make_neuron())
+
+
+LEFT = """
+    import os, sys, torch
+    from neurocl import record
+    from neurocl.neurons import LIF
+
+    network = torch.nn.Sequential(torch.nn.Linear(10, 500), LIF().hidden())
+    recorder = record.Recorder({path!r}, network, variables=("spikes", "voltage"))
+    for _ in range(30):
+        with recorder.samples(labels=torch.arange(16)):
+            for x in torch.rand(16, 16, 10):
+                network(x)
+    if {how!r} == "forked" and not os.fork():
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("how", ["left", "forked"])
+def test_a_script_that_never_closes_its_recorder_ends_and_leaves_a_whole_file(path, how):
+    code = textwrap.dedent(LEFT).format(path=str(path), how=how)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    with record.open(path) as traces:
+        assert len(traces) == 480
+    with h5py.File(path) as file:
+        assert "report" in file
+    assert not lock_of(path).exists()
+
+
 def test_no_file_a_folder_and_no_place_to_write(tmp_path):
     with pytest.raises(BadInput, match="there is no file"):
         record.open(tmp_path / "none.h5")
