@@ -1,7 +1,8 @@
 """Watching neurons at work: what went in and what came out of every run, for whoever asks.
 
 Watchers stand beside the neurons, not in them: copies, pickles and state dicts of a network know nothing of them.
-Neurons inside a compiled graph or a ``torch.func`` transform are not seen.
+A compiled graph is cut at neurons while any are watched, and is whole again afterwards. Neurons inside a ``torch.func``
+transform or an exported graph are not seen.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from neurocl.kernels.transforms import inside_compiler, inside_transform
@@ -39,25 +41,42 @@ class Run:
 
 
 _WATCHERS: WeakKeyDictionary[nn.Module, list[Callable[[Run], object]]] = WeakKeyDictionary()
+_WATCHING = False  # whether anything is watched: compiled graphs are guarded by it, and compiled anew when it changes
 
 
 def watch(neuron: nn.Module, watcher: Callable[[Run], object]) -> Callable[[], None]:
     """Call ``watcher(run)`` after every run of ``neuron``; return what ends it."""
+    global _WATCHING
     _WATCHERS.setdefault(neuron, []).append(watcher)
+    _WATCHING = True
 
     def stop() -> None:
+        global _WATCHING
         watchers = _WATCHERS.get(neuron, [])
         if watcher in watchers:
             watchers.remove(watcher)
         if not watchers:
             _WATCHERS.pop(neuron, None)
+        _WATCHING = bool(_WATCHERS)
 
     return stop
 
 
 def tell(neuron: nn.Module, kind: Any, current: Tensor, before: Any, fresh: bool, output: Tensor, **more: Any) -> None:
     """Tell the watchers of ``neuron`` of a run, if there are any."""
-    if inside_compiler() or not _WATCHERS or inside_transform():
+    if not _WATCHING:
         return
-    for watcher in list(_WATCHERS.get(neuron, ())):
-        watcher(Run(neuron=neuron, kind=kind, current=current, before=before, fresh=fresh, output=output, **more))
+    if inside_compiler():
+        _tell_outside(neuron, kind, current, before, fresh, output, more)
+    elif not inside_transform():
+        for watcher in list(_WATCHERS.get(neuron, ())):
+            watcher(Run(neuron=neuron, kind=kind, current=current, before=before, fresh=fresh, output=output, **more))
+
+
+@torch.compiler.disable(reason="its neurons are recorded: compile it without fullgraph=True, or record one that is not")
+def _tell_outside(
+    neuron: nn.Module, kind: Any, current: Tensor, before: Any, fresh: bool, output: Tensor, more: dict[str, Any]
+) -> None:
+    """Do the same between two compiled graphs; an exported one shows no numbers."""
+    if not inside_compiler():
+        tell(neuron, kind, current, before, fresh, output, **more)

@@ -18,8 +18,8 @@ def packed(values: Tensor) -> Tensor:
         return torch.from_numpy(np.packbits(bits.numpy(), axis=-1))
     size = bits.shape[-1]
     padded = torch.nn.functional.pad(bits, (0, -size % 8)).unflatten(-1, (-1, 8))
-    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    return (padded * places).sum(-1, dtype=torch.uint8)
+    places = 2 ** torch.arange(7, -1, -1, device=bits.device)  # made there: what is sent there keeps the host waiting
+    return (padded * places.to(torch.uint8)).sum(-1, dtype=torch.uint8)
 
 
 def unpacked(packs: Tensor, size: int) -> Tensor:
@@ -37,8 +37,9 @@ def fetching(values: Tensor) -> Fetch:
         return lambda: np.ascontiguousarray(values.cpu().numpy())
     pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     pinned.copy_(values, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
+    with torch.cuda.device(values.device):  # an event is of the device that is the present one, which may be another
+        copied = torch.cuda.Event()
+        copied.record()
 
     def wait() -> NDArray[Any]:
         copied.synchronize()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurocl.record import layout
+from neurocl.record.columns import UNKNOWN
 from neurocl.record.passes import Passage, Piece
 from neurocl.record.selection import Selection
 from neurocl.record.trace_file import TraceFile
@@ -37,18 +38,20 @@ class Blocks:
         self.waiting: Rows = {}
         self.bytes = 0
         self.complaints: list[str] = []
+        self.complained: set[object] = set()  # what a complaint is about that comes once
         self.snapshots: dict[str, NDArray[Any]] = {}
 
     def add(self, passage: Passage) -> None:
         """Take a pass."""
-        batch = len(passage.columns["label"])
+        columns = {name: value() if callable(value) else value for name, value in passage.columns.items()}
+        batch = len(columns["label"])
         new = {channel: piece for channel, piece in passage.pieces.items() if channel not in self.kept}
         if new:
             self._declare(new)
         starts = self.clock + passage.time_steps * np.arange(batch, dtype=np.int64)
-        columns = passage.columns | {"start_step": starts, "time_steps": np.full(batch, passage.time_steps)}
+        columns |= {"start_step": starts, "time_steps": np.full(batch, passage.time_steps)}
         for name, dtype in layout.COLUMNS.items():
-            self._put(f"{layout.SAMPLES}/{name}", columns[name].astype(dtype))
+            self._put(f"{layout.SAMPLES}/{name}", self._fitted(name, columns[name], dtype))
         for channel, piece in passage.pieces.items():
             self._add_piece(channel, piece, starts)
         self.samples += batch
@@ -173,12 +176,43 @@ class Blocks:
             counts = self._add_events(name.removesuffix("/timestamps"), values, piece, starts)
             firsts = first + np.concatenate([[0], np.cumsum(counts)[:-1]])
         else:
-            self._put(name, values.reshape(batch * steps, -1).astype(self._kind(piece), copy=False))
+            self._put(name, self._stored(channel, values.reshape(batch * steps, -1), piece))
             firsts = first + places * steps
         self._put(f"{layout.INDEX}/{population}/{variable}", np.stack([self.samples + places, firsts], axis=1))
 
-    def _kind(self, piece: Piece) -> Any:
-        return np.uint8 if piece.packed else np.dtype(self.selection.precision)
+    def _stored(self, channel: tuple[str, str], values: NDArray[Any], piece: Piece) -> NDArray[Any]:
+        """Return rows as they are stored; those beyond a half-precision number's range are said to be."""
+        if piece.packed:
+            return values.astype(np.uint8, copy=False)
+        with np.errstate(over="ignore"):
+            stored = values.astype(self.selection.precision, copy=False)
+        if stored.dtype != values.dtype and (np.isinf(stored) & np.isfinite(values)).any():
+            population, variable = channel
+            self._complain(
+                f"{population} has {variable} of up to {np.abs(values[np.isfinite(values)]).max():.3g}, beyond "
+                f"{stored.dtype}'s range of ±{np.finfo(stored.dtype).max:.0f}, which are recorded as infinite: record "
+                "with precision='float32'",
+                about=(population, variable),
+            )
+        return stored
+
+    def _fitted(self, name: str, values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """Return a column as it is stored; numbers that it cannot hold are unknown."""
+        limits = np.iinfo(dtype)
+        bad = (values < limits.min) | (values > limits.max)
+        if bad.any():
+            self._complain(
+                f"{name} must be a whole number between {limits.min} and {limits.max}; got {values[bad][0]}, which is "
+                f"recorded as unknown, {UNKNOWN}: number them from 0",
+                about=name,
+            )
+        return np.where(bad, UNKNOWN, values).astype(dtype)
+
+    def _complain(self, text: str, *, about: object) -> None:
+        """Have a warning given, once."""
+        if about not in self.complained:
+            self.complained.add(about)
+            self.complaints.append(text)
 
     def _add_events(
         self, node: str, bits: NDArray[np.uint8], piece: Piece, starts: NDArray[np.int64]

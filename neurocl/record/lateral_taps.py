@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurocl.plasticity.lateral_layers import LayerCircuits
 from neurocl.plasticity.lateral_rows import rows_of
-from neurocl.record.taps import Sight, Tell
+from neurocl.record.taps import CUT, Sight, Tell, uncompiled
 
 
 def circuits_of(network: nn.Module) -> Iterator[tuple[str, LayerCircuits]]:
@@ -17,19 +17,21 @@ def circuits_of(network: nn.Module) -> Iterator[tuple[str, LayerCircuits]]:
         if isinstance(module, nn.Linear | nn.Conv2d):
             for hook in module._forward_hooks.values():
                 if isinstance(hook, LayerCircuits):
-                    yield name, hook
+                    yield uncompiled(name), hook
 
 
 def tap_circuits(circuits: LayerCircuits, tell: Tell) -> Callable[[], None]:
     """Watch the layer of circuits, and tell what their frozen rows answer; return what ends it.
 
-    ``[row]`` of a linear layer, ``[row, height, width]`` of a convolution: its lateral neurons answer at every place,
-    and stand group by group. Nothing is told while there are no frozen rows, that is in the first task. Their number
-    grows with the tasks.
+    ``[row]`` of a linear layer, ``[row, height, width]`` of a convolution: its lateral neurons answer at every place.
+    Nothing is told while there are no frozen rows, that is in the first task. Their number grows with the tasks. Of
+    grouped convolutions the first rows of all groups come first, then the second ones and so on, so that each keeps its
+    place whatever grows; where a group has fewer rows than others, NaN stands for them.
     """
     layer = circuits.layer
     axes = 1 if isinstance(layer, nn.Linear) else 3  # of a sample
 
+    @torch.compiler.disable(reason=CUT)
     @torch.no_grad()
     def hook(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Tensor) -> None:
         x, steps = (inputs[0] if inputs else options["input"]).detach(), options.get("steps")
@@ -44,13 +46,22 @@ def tap_circuits(circuits: LayerCircuits, tell: Tell) -> Callable[[], None]:
                 for circuit, part in zip(circuits.circuits, rows, strict=True)
             ]
         places = output.shape[-2:] if axes == 3 else ()
-        answer = torch.cat(answers, 1).unflatten(0, (*x.shape[:-axes], *places))
+        answer = side_by_side(answers).unflatten(0, (*x.shape[:-axes], *places))
         if places:
             answer = answer.movedim(-1, -3)
         told: dict[str, Any] = {"spiking": False, "ours": True, "fresh": None, "others": nothing, "name": "lateral"}
         tell(Sight(output=answer, timed=x.ndim == axes + 2, **told))
 
     return layer.register_forward_hook(hook, with_kwargs=True).remove
+
+
+def side_by_side(answers: list[Tensor]) -> Tensor:
+    """Return the answers ``[sample, row]`` of groups as ``[sample, row * group]``, row by row."""
+    if len(answers) == 1:
+        return answers[0]
+    most = max(answer.shape[1] for answer in answers)
+    filled = [nn.functional.pad(answer, (0, most - answer.shape[1]), value=torch.nan) for answer in answers]
+    return torch.stack(filled, 2).flatten(1)
 
 
 def nothing(_: Tensor | None) -> dict[str, Tensor]:

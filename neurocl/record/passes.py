@@ -4,22 +4,24 @@ A pass ends where the block or the call around it ends; where somebody says that
 population that was seen starts from rest again, or with another number of samples or steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
 from neurocl.primitives.checks import BadInput
 from neurocl.record.bits import Fetch, fetching, packed, unpacked
-from neurocl.record.columns import columns_of, compared
+from neurocl.record.columns import Column, columns_of, compared
 from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
+HELD_BYTES = (
+    1 << 26
+)  # of outputs of which nobody looked yet whether they are spikes; then the host waits for the answer
 LAYERS_THAT_SHARE = 5  # as many layers that share a module are told by their states, which are held so long
 
 
@@ -50,12 +52,12 @@ class Passage:
 
     Attributes:
         time_steps: Steps of every sample.
-        columns: What is known of the samples, ``[B]`` each.
+        columns: What is known of the samples, ``[B]`` each, or what gives it once it is there.
         pieces: By population and variable.
     """
 
     time_steps: int
-    columns: dict[str, NDArray[Any]]
+    columns: Mapping[str, Column]
     pieces: dict[tuple[str, str], Piece]
 
     @property
@@ -66,7 +68,12 @@ class Passage:
 
 @dataclass(kw_only=True)
 class Open:
-    """A pass under way: for every channel the parts seen so far."""
+    """A pass under way: for every channel the parts seen so far.
+
+    Attributes:
+        bits: By population, whether what seemed spikes was 0 or 1 in each call, on its device; nobody looked yet.
+        held: Size of the outputs that wait for that.
+    """
 
     annotation: Annotation
     number: int
@@ -76,6 +83,8 @@ class Open:
     parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
     units: dict[str, tuple[int, ...]] = field(default_factory=dict)
     graded: set[str] = field(default_factory=set)
+    bits: dict[str, list[Tensor]] = field(default_factory=dict)
+    held: int = 0
     states: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
@@ -85,6 +94,11 @@ class Passes:
     Args:
         selection: What is recorded.
         emit: Called with every :class:`Passage`.
+
+    Attributes:
+        graded: Populations whose spikes turned out not to be 0 or 1: they are outputs from then on.
+        entered: Blocks and calls of networks so far.
+        has: The variables that populations showed.
     """
 
     def __init__(self, selection: Selection, emit: Callable[[Passage], object]) -> None:
@@ -93,6 +107,10 @@ class Passes:
         self.counts = dict.fromkeys((*PHASES, None), 0)
         self.now: Open | None = None
         self.told: set[str] = set()
+        self.graded: set[str] = set()
+        self.entered = 0
+        self.has: dict[str, set[str]] = {}
+        self._chosen: dict[tuple[Any, ...], Any] = {}  # which neurons, on which device: they are sent there once
 
     def enter(self, owner: object) -> None:
         """Begin a block, whose owner is its annotation, or a network's call, that is one pass.
@@ -104,6 +122,7 @@ class Passes:
         if not self.stack:
             self.close()
         self.stack.append(owner)
+        self.entered += 1
 
     def leave(self, owner: object) -> None:
         """End the block or the call, and calls that were interrupted in it; nothing if it never began."""
@@ -129,6 +148,7 @@ class Passes:
     def see(self, population: str, sight: Sight) -> None:
         """Take a call of a population."""
         known = annotation()
+        self.has.setdefault(population, set())
         if known.phase is not None and known.phase not in self.selection.phases:
             return
         sight = in_time(sight, self._batch(known))
@@ -154,6 +174,7 @@ class Passes:
         now, self.now = self.now, None
         if now is None or now.number < 0 or not now.parts or (now.kept is not None and not len(now.kept)):
             return
+        self._look(now)
         channels = self._settled(now)
         if not channels:
             return
@@ -180,6 +201,29 @@ class Passes:
             )
         )
 
+    def _look(self, now: Open) -> None:
+        """Find out which of what seemed spikes were: the one moment at which the host waits for the device."""
+        by_device: dict[torch.device, list[str]] = {}
+        for population, bits in now.bits.items():
+            by_device.setdefault(bits[0].device, []).append(population)
+        for populations in by_device.values():
+            whole = torch.stack([torch.stack(now.bits[population]).all() for population in populations]).tolist()
+            now.graded.update(population for population, good in zip(populations, whole, strict=True) if not good)
+        found = now.graded & now.bits.keys()
+        self.graded |= found
+        for population in found:
+            self.has[population] = (self.has[population] - {"spikes"}) | {"output"}
+        now.bits, now.held = {}, 0
+
+    def _pack(self, now: Open) -> None:
+        """Look before a pass is over, and pack the spikes that were held as outputs too."""
+        populations = [*now.bits]
+        self._look(now)
+        for population in populations:
+            parts = now.parts.get((population, "output"), [])
+            if population not in now.graded:
+                parts[:] = [part if part.dtype == torch.uint8 else packed(part) for part in parts]
+
     def _settled(self, now: Open) -> dict[tuple[str, str], list[Tensor]]:
         """Return the parts of a pass as what they turned out to be: no bits where one of its spikes was graded."""
         settled = {}
@@ -189,7 +233,7 @@ class Passes:
                 ids = self.selection.ids(population, variable, size := int(np.prod(now.units[population])))
                 size = size if ids is None else len(ids)
                 parts = [unpacked(part, size) if part.dtype == torch.uint8 else part for part in parts]
-            elif variable == ("spikes" if graded else "output") and parts[0].dtype == torch.uint8:
+            elif variable == ("spikes" if graded else "output"):
                 continue
             settled[population, variable] = parts
         return settled
@@ -227,38 +271,67 @@ class Passes:
 
     def _take(self, now: Open, population: str, sight: Sight) -> None:
         """Keep what is wanted of a call."""
-        output, wanted = sight.sequence, self.selection.variables
+        output, wanted, device = sight.sequence, self.selection.variables, sight.output.device
         units = tuple(output.shape[2:]) or (1,)
         check_alone(now, population, sight, units)
         now.steps[population] = now.steps.get(population, 0) + len(output)
         size = int(np.prod(units))
-        if sight.variable == "output":
+        spiking = sight.spiking and population not in self.graded
+        sent = "output" if sight.spiking and not spiking else sight.variable
+        self.has[population].add(sent)
+        if sent == "output":
             now.graded.add(population)
-        # what seem spikes of another library may turn out graded before the pass is over
-        kept: dict[str, Tensor] = {}
-        for name in ("spikes", "output") if sight.spiking and not sight.ours else (sight.variable,):
+        # what seem spikes of another library may turn out graded, of which nobody waits to hear: both are held
+        undecided = spiking and sight.bits is not None
+        for name in ("spikes", "output") if undecided else (sent,):
             if name not in wanted:
                 continue
-            ids = self.selection.ids(population, name, size)
-            key = "all" if ids is None else name
-            if key not in kept:
-                values = self._rows(chosen(output, 2, ids), now)
-                kept[key] = packed(values) if sight.spiking else values.float().clone()
-            now.parts.setdefault((population, name), []).append(kept[key])
+            values = self._rows(chosen(output, 2, self._ids(population, name, size, device)), now)
+            part = packed(values) if spiking and name == "spikes" else values.float().clone()
+            now.parts.setdefault((population, name), []).append(part)
+            if undecided:
+                now.held += part.numel() * part.element_size()
+        if undecided and sight.bits is not None and {"spikes", "output"} & set(wanted):
+            now.bits.setdefault(population, []).append(sight.bits)
+            if now.held > HELD_BYTES:
+                self._pack(now)
         others = [variable for variable in wanted if variable not in OUTPUTS]
         if not others:
             return
-        own = {variable: self.selection.ids(population, variable, size) for variable in others}
-        ids = [each for each in own.values() if each is not None]
-        union = torch.cat(ids).unique() if len(ids) == len(own) else None
+        union, places = self._places(population, tuple(others), size, device)
         found = sight.others(union)
+        self.has[population].update(found)
         for variable in others:
             if variable in found:
-                values, those = found[variable], own[variable]
+                values, those = found[variable], places[variable]
                 if those is not None:
-                    places = those if union is None else torch.searchsorted(union, those)
-                    values = values.index_select(2, places.to(values.device))
+                    values = values.index_select(2, those.to(values.device))
                 now.parts.setdefault((population, variable), []).append(self._rows(values, now).float().clone())
+
+    def _ids(self, population: str, variable: str, size: int, device: torch.device) -> Tensor | None:
+        """Return which neurons are recorded, on a device."""
+        key = (population, variable, size, device)
+        if key not in self._chosen:
+            ids = self.selection.ids(population, variable, size)
+            self._chosen[key] = None if ids is None else ids.to(device)
+        return self._chosen[key]
+
+    def _places(
+        self, population: str, variables: tuple[str, ...], size: int, device: torch.device
+    ) -> tuple[Tensor | None, dict[str, Tensor | None]]:
+        """Return the neurons of which any variable is recorded, and the places of each variable's among them."""
+        key = (population, variables, size, device)
+        if key not in self._chosen:
+            own = {variable: self.selection.ids(population, variable, size) for variable in variables}
+            ids = [each for each in own.values() if each is not None]
+            union = torch.cat(ids).unique() if len(ids) == len(own) else None
+            places = {
+                variable: None if those is None else (those if union is None else torch.searchsorted(union, those))
+                for variable, those in own.items()
+            }
+            sent = {name: None if each is None else each.to(device) for name, each in places.items()}
+            self._chosen[key] = None if union is None else union.to(device), sent
+        return self._chosen[key]
 
     def _rows(self, values: Tensor, now: Open) -> Tensor:
         """Return ``[T, B, n]`` with the samples that are kept."""

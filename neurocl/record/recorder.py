@@ -6,21 +6,25 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from neurocl.primitives.annotation import PHASES, annotated, annotation
-from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
+from neurocl.primitives.checks import BadInput, as_float, check_count, check_name, check_number
 from neurocl.record import layout
+from neurocl.record.asked import Asked
+from neurocl.record.bits import fetching
 from neurocl.record.blocks import Blocks
 from neurocl.record.checkpoints import counts_as_text, counts_at, counts_so_far, lengths_at
-from neurocl.record.columns import Numbers, row_of
+from neurocl.record.columns import Numbers, row_of, whole
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
 from neurocl.record.passes import Passage, Passes
-from neurocl.record.selection import Selection, chosen_selection
-from neurocl.record.taps import check_populations, populations_of, tap
+from neurocl.record.selection import Selection, chosen_selection, plain_metadata
+from neurocl.record.taps import CUT, check_populations, check_variables, populations_of, tap, uncompiled
 from neurocl.record.trace_file import TraceFile
 from neurocl.record.writer import Writer
 
@@ -37,7 +41,8 @@ class Recorder:
 
     Works on neurons of neurocl, snnTorch, Norse and SpikingJelly inside any module, and on any other module that
     ``populations`` names. What is one pass of so many samples over so many steps: the block :meth:`samples`, or one
-    call of the network.
+    call of the network. Compiled networks are recorded too: their graphs are cut where something is watched, so that
+    ``fullgraph=True`` is refused; networks of other libraries that were called before, compiled, are not seen.
 
     Args:
         path: The file; ``with`` closes it. A killed process loses the block in the making and the passes that wait for
@@ -52,8 +57,12 @@ class Recorder:
         selection: What to record, see :class:`Selection`, whose arguments may stand here one by one.
 
     Raises:
-        BadInput: If the file cannot be written, is there already, is in use or is somebody else's; later from any
-            method if writing failed in the background: on a full disk what was committed before stays readable.
+        BadInput: If the file cannot be written, is there already, is in use or is somebody else's, or metadata are no
+            JSON values; later from any method if writing failed in the background: on a full disk what was committed
+            before stays readable.
+
+    Warns:
+        RuntimeWarning: When it is closed, of what was asked for and is not in the file, as names that match nothing.
     """
 
     def __init__(
@@ -80,8 +89,10 @@ class Recorder:
         self._process = os.getpid()
         self._passes = Passes(self.selection, self._emit)
         self._trained = 0
+        self._asked = Asked(self.selection)
+        self._interrupted = False  # by an error in the block of ``with``, beside which nothing else counts
         self._closed = self._finished = False  # an interrupted close is one without the other
-        run = {"dt_ms": self.dt_ms, "selection": self.selection.described(), "metadata": dict(metadata or {})}
+        run = {"dt_ms": self.dt_ms, "selection": self.selection.described(), "metadata": plain_metadata(metadata)}
         run["versions"] = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "h5py")}
         self._file = TraceFile(self.path, run, resume=resume)
         try:
@@ -101,13 +112,13 @@ class Recorder:
 
         Raises:
             BadInput: If it has none of the populations asked for, the known ones are named; or one whose name a
-                network attached before has too, or that no dataset can have.
+                network attached before has too, or that no dataset can have; or if no neurons have such a variable.
         """
         self._check_open()
         if not isinstance(network, nn.Module):
             raise BadInput(f"network must be a torch module; got {type(network).__name__}")
         found = populations_of(network)
-        modules = dict(network.named_modules())
+        modules = {uncompiled(name): module for name, module in network.named_modules()}
         wanted = {name: module for name, module in found.items() if self.selection.wants(name)}
         wanted |= {name: modules[name] for name in self.selection.named if name in modules and name not in found}
         unknown = [name for name in self.selection.named if name not in wanted]
@@ -118,10 +129,12 @@ class Recorder:
             raise BadInput(
                 f"populations must name some of the network's; {known}: name modules as named_modules() does"
             )
+        check_variables(self.selection.variables, wanted.values())
         circuits = dict(circuits_of(network)) if "lateral" in self.selection.variables else {}
         names = [*wanted, *circuits]
         check_populations(names, self._names)
         self._names += names
+        self._asked.note(network, wanted, circuits)
         for name, module in wanted.items():
             self._stops.append(tap(module, self._seeing(name), states=self.selection.states))
         for name, tapped in circuits.items():
@@ -147,8 +160,11 @@ class Recorder:
         """
         self._check_open()
         labels, sample_ids = row_of("labels", labels), row_of("sample_ids", sample_ids)
-        if not isinstance(known.get("task", 0), int):
-            known["task"] = row_of("task", known["task"])
+        for name in ("task", "stage"):
+            value = known.get(name)
+            if value is not None:
+                row = name == "task" and not isinstance(value, Integral)
+                known[name] = row_of(name, value) if row else whole(name, value, column=name)
         if known.get("phase") is not None:
             check_name("phase", known["phase"], PHASES)
         with annotated(labels=labels, sample_ids=sample_ids, **known):
@@ -167,25 +183,38 @@ class Recorder:
             task: Of which task.
             value: A number, as of an accuracy.
             text: Up to 64 bytes.
+
+        Raises:
+            BadInput: If the task is no whole number of 64 bits, the value no number, or the text none.
         """
         check_name("kind of marker", kind, layout.MARKER_KINDS)
+        task = whole("task", task)
+        if not isinstance(value, Real) or not isinstance(text, str):
+            raise BadInput(f"value must be a number, and text a text; got {value!r} and {text!r}")
+        value = as_float(value)
         self._passes.close()
         blocks = self._writer.blocks
-        self._put(lambda: blocks.mark(kind, task=int(task), value=float(value), text=text))
+        self._put(lambda: blocks.mark(kind, task=task, value=value, text=text))
 
     def snapshot(self, *, task: int = -1) -> None:
         """Write the weights of the networks now, where the selection has weights."""
-        values = {
-            name: parameter.detach().float().cpu().numpy().copy()
+        task = whole("task", task)
+        fetches = {
+            uncompiled(name): fetching(parameter.detach().to(torch.float32, copy=True))
             for network in self._networks
             for name, parameter in network.named_parameters()
-            if self.selection.wants_weights(name)
+            if self.selection.wants_weights(uncompiled(name))
         }
-        if values:
+        if fetches:
             self._passes.close()
             blocks = self._writer.blocks
-            size = sum(value.nbytes for value in values.values())
-            self._put(lambda: blocks.snapshot(values, task=int(task)), size=size)
+            size = sum(
+                4 * parameter.numel()
+                for network in self._networks
+                for name, parameter in network.named_parameters()
+                if uncompiled(name) in fetches
+            )
+            self._put(lambda: blocks.snapshot({name: fetch() for name, fetch in fetches.items()}, task=task), size=size)
 
     def trained(self, *, task: int = -1) -> None:
         """Say that a training step was made: weights follow where ``every_weights`` asks for them."""
@@ -245,11 +274,14 @@ class Recorder:
             self._finished = True
             raise
         self._finished = True
+        if not self._interrupted:
+            self._asked.warn(self._passes)
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        self._interrupted = error is not None
         try:
             self.close()
         except BadInput:
@@ -266,10 +298,12 @@ class Recorder:
 
         return tell
 
+    @torch.compiler.disable(reason=CUT)
     def _enter(self, network: nn.Module, *_: Any) -> None:
         if not self._closed and self._here:
             self._passes.enter(network)
 
+    @torch.compiler.disable(reason=CUT)
     def _leave(self, network: nn.Module, *_: Any) -> None:
         if not self._closed and self._here:
             self._passes.leave(network)
@@ -299,4 +333,5 @@ class Recorder:
         for stop in self._stops:
             stop()
         self._stops, self._networks, self._names = [], [], []
+        self._passes.graded.clear()
         self._passes.stack = [each for each in self._passes.stack if not isinstance(each, nn.Module)]

@@ -1,5 +1,6 @@
 """What to record: which populations, variables and neurons, of which phases, how often, how exactly."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -152,6 +153,26 @@ def numbers(neurons: Any) -> Neurons:
     if min(each) < 0:
         raise BadInput(f"neurons must be numbers from 0; got {min(each)}: count from the first neuron")
     return tuple(int(one) for one in each)
+
+
+def plain_metadata(metadata: Any) -> dict[str, Any]:
+    """Return metadata as they can be kept.
+
+    Raises:
+        BadInput: If they are no JSON values by name.
+    """
+    found = {} if metadata is None else metadata
+    if not isinstance(found, Mapping):
+        raise BadInput(f"metadata must be plain JSON values by name, such as {{'seed': 1}}; got {metadata!r}")
+    for name, value in found.items():
+        try:
+            json.dumps({name: value})
+        except (TypeError, ValueError, RecursionError) as error:
+            raise BadInput(
+                f"metadata must be plain JSON values by name; got {name!r}: {value!r}, {error}: turn it into a number, "
+                "text, list or dict of them, as item() and tolist() do"
+            ) from None
+    return dict(found)
 
 
 def chosen_selection(selection: Selection | None, choices: dict[str, Any]) -> Selection:

@@ -5,7 +5,9 @@ of snnTorch, Norse and SpikingJelly, by the classes they derive from and without
 any other module by name, whose output is taken as it is.
 """
 
-from collections.abc import Callable
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +16,14 @@ from torch import Tensor, nn
 
 from neurocl.neurons import Neuron
 from neurocl.neurons.observation import Run, watch
-from neurocl.primitives.checks import BadInput
+from neurocl.primitives.checks import BadInput, check_name
+from neurocl.record.selection import OUTPUTS
 
 STATE_NAMES = {"v": "voltage", "mem": "voltage", "i": "synaptic_current", "syn": "synaptic_current", "u": "recovery"}
-STATE_NAMES |= {"b": "adaptation"}  # Norse's adaptive threshold
+STATE_NAMES |= {"b": "adaptation", "a": "adaptation"}  # Norse's adaptive threshold, and adaptive current
+OTHER_STATES = ("syn_exc", "syn_inh", "z", "rho")  # known by their own names: snnTorch's; Norse's spikes and rest
+VARIABLES = frozenset({*OUTPUTS, *STATE_NAMES.values(), "adaptation", "current", "trace", *OTHER_STATES})
+CUT = "its neurons are recorded: compile it without fullgraph=True, or record one that is not compiled"
 SNNTORCH_STATES = {1: ("mem",), 2: ("syn", "mem"), 3: ("syn_exc", "syn_inh", "mem")}  # behind the spikes, by number
 
 
@@ -35,6 +41,7 @@ class Sight:
         others: ``others(ids)`` gives the other variables, ``[T, B, n]`` of the neurons ``ids``, by name.
         given: A state that the call was given from outside, if it was.
         returned: The same state behind the call.
+        bits: Whether all of what seem spikes is 0 or 1, on their device, as nobody waits for it; ``None`` if they are.
     """
 
     output: Tensor
@@ -46,6 +53,7 @@ class Sight:
     name: str = ""
     given: Tensor | None = None
     returned: Tensor | None = None
+    bits: Tensor | None = None
 
     @property
     def variable(self) -> str:
@@ -65,12 +73,47 @@ def populations_of(network: nn.Module) -> dict[str, nn.Module]:
     """Return the modules of a network that hold neurons, by name; a trailing ``.neuron`` is left out."""
     found: dict[str, nn.Module] = {}
     inside: set[int] = set()
-    for name, module in network.named_modules():
+    for path, module in network.named_modules():
         if id(module) in inside or kind_of(module) is None:
             continue
+        name = uncompiled(path)
         found[name.removesuffix(".neuron") or "network"] = module
         inside.update(id(part) for part in module.modules())
     return found
+
+
+def uncompiled(name: str) -> str:
+    """Return a module's or parameter's name without what ``torch.compile`` adds to it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def check_variables(variables: Sequence[str], modules: Iterable[nn.Module]) -> None:
+    """Refuse variables that nothing has; a user's own neurons may have any."""
+    if "weights" in variables:
+        raise BadInput(
+            "variables must be what populations have, such as 'spikes'; got 'weights': ask for them with "
+            "weights='values' or weights='changes'"
+        )
+    if any(isinstance(module, Neuron) and not type(module).__module__.startswith("neurocl.") for module in modules):
+        return
+    for variable in variables:
+        check_name("variable", variable, VARIABLES)
+
+
+def warn_of_sequences(modules: Mapping[str, nn.Module], variables: Sequence[str]) -> list[str]:
+    """Warn of Norse's neurons of whole sequences, whose states over time are not told; return what they lack."""
+    lacking = [variable for variable in variables if variable not in (*OUTPUTS, "current")]
+    found = {name: type(module) for name, module in modules.items() if kind_of(module) == "norse"}
+    for name, kind in found.items() if lacking else ():
+        cell = f"{kind.__name__}Cell"
+        known = hasattr(sys.modules.get(kind.__module__), cell)
+        warnings.warn(
+            f"{name} is Norse's {kind.__name__}, which gives its state behind the last step alone: its "
+            f"{', '.join(lacking)} cannot be recorded: use {cell if known else 'its cell'}, step by step",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return lacking if found else []
 
 
 def check_populations(names: list[str], taken: list[str]) -> None:
@@ -127,11 +170,9 @@ def tap(module: nn.Module, tell: Tell, *, states: bool) -> Callable[[], None]:
         module.store_v_seq = True  # type: ignore[assignment]
     spiking = kind is not None and not is_integrator(module)
 
+    @torch.compiler.disable(reason=CUT)
     def hook(called: nn.Module, args: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
-        nonlocal spiking
-        sight = foreign_sight(called, kind, (*args, *options.values()), output, spiking=spiking)
-        spiking = sight.spiking  # graded spikes are not bits from then on
-        tell(sight)
+        tell(foreign_sight(called, kind, (*args, *options.values()), output, spiking=spiking))
 
     watching = module.register_forward_hook(hook, with_kwargs=True)
 
@@ -213,8 +254,11 @@ def named(state: Any) -> dict[str, Tensor]:
     """Return the variables of a neuron's state by the field's standard names."""
     if isinstance(state, Tensor):
         return {"voltage": state}
-    fields = getattr(state, "_fields", None) or tuple(vars(state))
-    return {STATE_NAMES.get(field, field): getattr(state, field) for field in fields}
+    found: dict[str, Tensor] = {}
+    for field in getattr(state, "_fields", None) or tuple(vars(state)):
+        value = getattr(state, field)
+        found |= named(value) if hasattr(value, "_fields") else {STATE_NAMES.get(field, field): value}
+    return found  # the state of Norse's refractory neurons lies within theirs
 
 
 def each(change: Callable[[Tensor], Tensor], state: Any) -> Any:
@@ -231,7 +275,7 @@ def chosen(values: Tensor, axis: int, ids: Tensor | None) -> Tensor:
 
 
 def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], output: Any, *, spiking: bool) -> Sight:
-    """Return what a call of another library's module shows; it is taken as spikes only while all is 0 or 1."""
+    """Return what a call of another library's module shows; what seem spikes are only if all is 0 or 1."""
     parts = output if isinstance(output, tuple | list) else (output,)
     result = parts[0] if parts and isinstance(parts[0], Tensor) else None
     if result is None or result.ndim < 1:
@@ -253,7 +297,6 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
             if value.shape == result.shape
         }
 
-    spiking = spiking and bool(((result == 0) | (result == 1)).all())
     stepped = kind in ("snntorch", "norse-step")
     return Sight(
         output=result.detach(),
@@ -264,6 +307,7 @@ def foreign_sight(module: nn.Module, kind: str | None, args: tuple[Any, ...], ou
         others=others,
         given=last_of(args[1:]) if stepped else None,
         returned=last_of(parts[1:]) if stepped else None,
+        bits=((result == 0) | (result == 1)).all() if spiking else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -161,7 +162,11 @@ def test_names_that_a_trace_file_keeps_for_itself_are_refused(name, path):
 def test_spikes_that_turn_out_graded_are_outputs_from_the_passs_first_step_on(variables, path):
     snn = pytest.importorskip("snntorch")
     neuron, outputs = snn.Leaky(beta=0.9, graded_spikes_factor=0.5), []
-    with record.Recorder(path, neuron, variables=variables) as recorder:
+    empty = pytest.warns(RuntimeWarning, match="nothing of spikes was recorded: network has output")
+    with (
+        nullcontext() if "output" in variables else empty,
+        record.Recorder(path, neuron, variables=variables) as recorder,
+    ):
         for _ in range(2):
             mem = neuron.init_leaky()
             with recorder.samples():
