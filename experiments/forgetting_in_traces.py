@@ -20,7 +20,7 @@ from rich.console import Console
 
 from neurocl import record
 from neurocl.cli.experiment import Claim, save_table, tabulate
-from neurocl.record import analysis, overview, plots
+from neurocl.record import analysis, drawings, overview, plots
 from neurocl.run.job import prepare, safe
 
 SEEDS = range(3)
@@ -102,8 +102,8 @@ def main() -> int:
             runs.append(values)
             if seed == SEEDS[0]:
                 with record.open(path) as traces:
-                    for figure_name, figure in overview.figures_of_tasks(traces, name):
-                        plots.save(figure, OUT / f"{safe(claim.label)}_{figure_name}.png")
+                    for figure_name, draw in drawings.drawings_of_tasks(traces, name):
+                        plots.save(draw(), OUT / f"{safe(claim.label)}_{figure_name}.png")
         found[claim.label] = runs
         columns = [*zip(*runs, strict=True)]
         cells = [f"{statistics.fmean(c):.2f} ± {statistics.stdev(c) if len(c) > 1 else 0:.2f}" for c in columns]
