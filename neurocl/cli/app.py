@@ -160,17 +160,24 @@ def list_(
 
 @app.command()
 def show(
-    path: Annotated[str, typer.Argument(help="A run folder, a folder of runs, or a model.", metavar="PATH|MODEL")],
+    path: Annotated[
+        str, typer.Argument(help="A run folder, a folder of runs, a trace file, or a model.", metavar="PATH|MODEL")
+    ],
+    populations: Annotated[
+        list[str] | None,
+        typer.Option("--population", help="Of a trace file, draw only this one. Repeatable.", metavar="NAME"),
+    ] = None,
 ) -> None:
-    """Summarise a run, compare the runs in a folder (plots are drawn anew), or explain a model.
+    """Summarise a run or a trace file, compare the runs in a folder (plots are drawn anew), or explain a model.
 
     \b
       neurocl show results/split-digits/class-incremental
+      neurocl show traces.h5 --population layers.0
       neurocl show ewc    prints what ewc is, and every number of its Config
     """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
     from neurocl.cli.showing import print_shown
 
-    print_shown(path)
+    print_shown(path, populations or None)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """``neurocl show``: a run, a folder of runs, a trace file, or a model, in a page."""
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,19 +9,28 @@ from rich.console import Console
 from neurocl.run.shelf import find, known_models, parsed, split_coding
 
 
-def print_shown(text: str) -> None:
+def print_shown(text: str, populations: Sequence[str] | None = None) -> None:
     """Print what lies at a path, or the model of that name.
 
+    Args:
+        text: The path or the name.
+        populations: Of a trace file, those to draw; without them the last few.
+
     Raises:
-        BadInput: If there is nothing to show.
+        BadInput: If there is nothing to show, or populations are asked of what is no trace file.
     """
     path = Path(text).expanduser()
+    traces = path.suffix in {".h5", ".hdf5"} and not path.is_dir()
+    if populations and not traces:
+        from neurocl.primitives.checks import BadInput
+
+        raise BadInput(f"--population must come with a trace file, such as {path / 'traces.h5'}; got {text}")
     if path.is_dir():
         print_folder(path)
-    elif path.suffix in {".h5", ".hdf5"}:
+    elif traces:
         from neurocl.cli.traces import print_traces
 
-        print_traces(path)
+        print_traces(path, populations)
     else:
         print_model(find(split_coding(text)[0], known_models()))
 

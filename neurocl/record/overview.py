@@ -1,29 +1,23 @@
-"""What a trace file shows at a glance: a table of its populations, and the figures that the field looks at first.
+"""What a trace file shows at a glance: a table of its populations, and how tasks fared.
 
 Everything comes from the file alone. The activity of a sample is its neurons' mean over time; that of a task after each
 stage is compared over the same samples, by their ids.
 """
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurocl.primitives.annotation import PHASES
 from neurocl.primitives.checks import BadInput
-from neurocl.record import analysis, plots
+from neurocl.record import analysis
 from neurocl.record.population import Population
-from neurocl.record.reading import Traces
+from neurocl.record.reading import Marker, Traces
 from neurocl.record.selection import SENT
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 LOOKED_AT = 2048  # samples that a table's rates are taken of
-FIGURES_OF = 4  # populations drawn, the last ones: nearest to the decision
-RASTER_SAMPLES, VOLTAGE_NEURONS = 5, 4
 Activity = NDArray[np.float64]
 
 
@@ -154,10 +148,11 @@ def activity_of(traces: Traces, population: Population, task: int, stage: int, i
 
 def accuracy_of(traces: Traces) -> NDArray[np.float64] | None:
     """Return ``accuracy[after, on]`` from the markers, NaN where not measured; ``None`` if none were marked."""
-    found = {}
-    for marker in traces.markers:
-        if marker.kind == "accuracy" and marker.text.startswith("after task "):
-            found[int(marker.text.removeprefix("after task ")), marker.task] = marker.value
+    found = {
+        (stage, marker.task): marker.value
+        for marker, stage in zip(*marked_accuracies(traces), strict=True)
+        if stage >= 0 and marker.task >= 0
+    }
     if not found:
         return None
     size = 1 + max(max(pair) for pair in found)
@@ -167,134 +162,23 @@ def accuracy_of(traces: Traces) -> NDArray[np.float64] | None:
     return accuracy
 
 
-def figures_of(traces: Traces) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures that the file has the numbers for, each with the name of its file.
+def marked_accuracies(traces: Traces) -> tuple[list[Marker], list[int]]:
+    """Return the markers of accuracies, and the task after which each was measured.
 
-    Rasters, rates, rates over the recording and membranes of the last populations; weight drift; of recordings with
-    evaluations after every task the drift of old tasks' activity beside accuracy, and the angles between tasks.
+    A marker's text says so, as ``after task 2``; else the last task that was marked as ended before it, the stage of
+    the sample before it, or its place: accuracies on tasks 0, 0, 1, 0, 1, 2 are those after tasks 0, 1, 1, 2, 2, 2.
     """
-    drawn = [name for name in traces if output_of(traces[name]) is not None][-FIGURES_OF:]
-    for name in drawn:
-        yield from figures_of_population(traces, name)
-    if traces.weights:
-        snapshots = {name: traces.snapshots(name) for name in traces.weights}
-        several = {name: values for name, (_, values) in snapshots.items() if len(values) > 1 and is_whole(values)}
-        if several:
-            drifts = {short(name): analysis.weight_drift(values) for name, values in several.items()}
-            title = "How far weights have moved from the first snapshot"
-            yield "weight_drift", plots.weight_drift_curves(drifts, title=title, width_mm=plots.PAGE_MM)
-    try:
-        stages = recorded_stages(traces)
-    except BadInput:
-        return
-    if len(stages) > 1:
-        for name in drawn:
-            yield from figures_of_tasks(traces, name)
-
-
-def short(parameter: str) -> str:
-    """Return a parameter's name without what goes without saying."""
-    return parameter.removesuffix(".weight").removesuffix(".synapse")
-
-
-def is_whole(snapshots: NDArray[np.float32]) -> bool:
-    """Whether a parameter had one size all the time."""
-    return bool(np.isfinite(snapshots).all())
-
-
-def figures_of_population(traces: Traces, name: str) -> "Iterator[tuple[str, Figure]]":
-    """Yield the figures of one population."""
-    population, dt_ms = traces[name], traces.dt_ms
-    recorded = population.recorded(population.output)
-    if not len(recorded):
-        return
-    lengths = traces.samples["time_steps"][recorded]
-    if population.output == "spikes":
-        alike = recorded[lengths == lengths[-1]]
-        raster = population.raster(samples=(some := shown_samples(traces, alike)))
-        names = [label_of(traces, int(sample)) for sample in some]
-        yield f"raster_{name}", plots.spike_raster(raster, dt_ms=dt_ms, title=f"Spikes of {name}", names=names)
-        few = alike[np.linspace(0, len(alike) - 1, min(LOOKED_AT, len(alike))).astype(int)]
-        rates = population.mean(samples=few).mean(0) * 1000 / dt_ms
-        yield f"rates_{name}", plots.rate_histogram(rates, title=f"Firing rates in {name}")
-        over = population.mean(samples=recorded).mean(1) * 1000 / dt_ms
-        yield (
-            f"rate_over_recording_{name}",
-            plots.rate_over_recording(
-                over,
-                title=f"Population rate of {name} over the recording",
-                tasks=spans(traces.samples["stage"][recorded], lambda stage: f"task {stage + 1}"),
-                phases=spans(traces.samples["phase"][recorded], lambda phase: PHASES[phase]),
-            ),
-        )
-    if "voltage" in population.variables:
-        yield from voltage_figure(traces, name)
-
-
-def voltage_figure(traces: Traces, name: str) -> "Iterator[tuple[str, Figure]]":
-    """Yield the membranes of some neurons in one sample, with the spikes of those of which they were recorded too."""
-    population = traces[name]
-    sample = population.recorded("voltage")[-1:]
-    if not len(sample):
-        return
-    voltage = population.read("voltage", samples=sample)[0]
-    ids = population.ids("voltage")
-    spikes = np.zeros(voltage.shape, bool)
-    if "spikes" in population.variables and len(population.recorded("spikes", samples=sample)):
-        _, columns, places = np.intersect1d(population.ids("spikes"), ids, return_indices=True)
-        spikes[:, places] = population.raster(samples=sample)[0][:, columns]
-    busy = np.argsort(-spikes.sum(0), kind="stable")[:VOLTAGE_NEURONS]
-    yield (
-        f"voltage_{name}",
-        plots.voltage_traces(
-            voltage[:, busy].astype(np.float64),
-            spikes[:, busy],
-            dt_ms=traces.dt_ms,
-            threshold=threshold_of(traces),
-            title=f"Membranes in {name}, the most active of those recorded",
-            names=[f"neuron {ids[place]}" for place in busy],
-        ),
-    )
-
-
-def figures_of_tasks(traces: Traces, name: str) -> "Iterator[tuple[str, Figure]]":
-    """Yield how the activity of old tasks moved, and how near to each other tasks lie."""
-    history = history_of(traces, name)
-    drift, accuracy = analysis.drift_matrix(history), accuracy_of(traces)
-    if accuracy is not None and accuracy.shape == drift.shape:
-        title = f"Accuracy, and drift of old tasks' activity in {name}"
-        yield f"drift_{name}", plots.accuracy_beside_drift(accuracy, drift, title=title)
-    else:
-        yield f"drift_{name}", plots.drift_curves(drift, title=f"Drift of old tasks' activity in {name}")
-    learnt = [row[-1] for row in history]
-    title = f"Mean principal angle between tasks in {name}"
-    yield f"angles_{name}", plots.angle_heat_map(analysis.angle_matrix(learnt), title=title)
-    title = f"Energy of tasks in each other's subspace in {name}"
-    yield f"captured_{name}", plots.captured_heat_map(analysis.captured_matrix(learnt), title=title)
-
-
-def shown_samples(traces: Traces, recorded: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return some samples to draw: the last evaluated ones, one of each class first, or the last ones."""
-    evaluated = np.intersect1d(recorded, traces.select(phase="evaluation"))
-    pool = evaluated if len(evaluated) else recorded
-    labels = traces.samples["label"][pool]
-    _, first = np.unique(labels[::-1], return_index=True)
-    picked = pool[::-1][first][:RASTER_SAMPLES]
-    return np.sort(picked if len(picked) > 1 else pool[-RASTER_SAMPLES:])
-
-
-def label_of(traces: Traces, sample: int) -> str:
-    """Return what to call a sample in a figure."""
-    label = int(traces.samples["label"][sample])
-    names = traces.run["metadata"].get("class_names") or []
-    return f"sample {sample}" if label < 0 else f"class {names[label] if label < len(names) else label}"
-
-
-def spans(numbers: NDArray[Any], name: Any) -> list[plots.Span]:
-    """Return the stretches of equal numbers with their names; those of which nobody said a number are left out."""
-    return plots.spans_of(None if number < 0 else name(int(number)) for number in numbers)
-
-
-def threshold_of(traces: Traces) -> float:
-    """Return the threshold that neurons had, if the run's config says so; 1 by convention."""
-    return float((traces.run["metadata"].get("config") or {}).get("threshold") or 1.0)
+    markers, stages = [], []
+    ended, stage, before = -1, 0, -1
+    for marker in traces.markers:
+        if marker.kind == "task-ends":
+            ended = marker.task if marker.task >= 0 else ended + 1
+        if marker.kind != "accuracy":
+            continue
+        stage, before = stage + (0 <= marker.task <= before), marker.task
+        said = re.fullmatch(r"after task (\d{1,9})", marker.text)
+        seen = int(traces.samples["stage"][marker.sample - 1]) if 0 < marker.sample <= len(traces) else -1
+        after = int(said[1]) if said else ended if ended >= 0 else seen if seen >= 0 else stage
+        markers.append(marker)
+        stages.append(after)
+    return markers, stages

@@ -87,7 +87,7 @@ def observe(file: h5py.File, population: str, variable: str, dataset: h5py.Datas
     group = observable(file, population, variable, "TimeGriddedData")
     group.attrs["dt"], group.attrs["units"] = dt_ms, "ms"
     virtual = h5py.VirtualLayout((1, *dataset.shape), dtype=dataset.dtype)
-    virtual[0] = h5py.VirtualSource(".", dataset.name, dataset.shape)
+    virtual[0] = source_of(dataset)
     group.create_virtual_dataset("data", virtual)
 
 
@@ -99,8 +99,13 @@ def observe_events(file: h5py.File, population: str, duration_ms: float) -> None
     for name, source, kind in (("idx", "node_ids", np.int64), ("time", "timestamps", np.float64)):
         dataset = file[f"{layout.SPIKES}/{population}/{source}"]
         virtual = h5py.VirtualLayout((1, len(dataset)), dtype=kind)
-        virtual[0] = h5py.VirtualSource(".", dataset.name, dataset.shape, dtype=dataset.dtype)
+        virtual[0] = source_of(dataset)
         group.create_virtual_dataset(name, virtual)
+
+
+def source_of(dataset: h5py.Dataset) -> h5py.VirtualSource:
+    """Return a dataset of the same file as a source; HDF5 takes ``%`` in its name for a pattern, ``%%`` for itself."""
+    return h5py.VirtualSource(".", dataset.name.replace("%", "%%"), dataset.shape, dtype=dataset.dtype)
 
 
 def observable(file: h5py.File, population: str, variable: str, kind: str) -> Any:

@@ -7,7 +7,8 @@ import torch
 from neurocl import record
 from neurocl.neurons import LIF
 from neurocl.primitives.checks import BadInput
-from neurocl.record.overview import figures_of, table_of
+from neurocl.record.drawings import figures_of
+from neurocl.record.overview import table_of
 
 STORED = ("raster", "events")
 

@@ -18,6 +18,7 @@ from neurocl.record.plots.matrices import task_matrix as task_matrix
 from neurocl.record.plots.page import COLUMN_MM as COLUMN_MM
 from neurocl.record.plots.page import PAGE_MM as PAGE_MM
 from neurocl.record.plots.page import save as save
+from neurocl.record.plots.page import shortened as shortened
 from neurocl.record.plots.spikes import rate_histogram as rate_histogram
 from neurocl.record.plots.spikes import spike_raster as spike_raster
 
@@ -34,6 +35,7 @@ __all__ = [
     "rate_histogram",
     "rate_over_recording",
     "save",
+    "shortened",
     "spans_of",
     "spike_raster",
     "task_matrix",

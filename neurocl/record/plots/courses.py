@@ -5,17 +5,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from neurocl.primitives.checks import BadInput, check_number
-from neurocl.primitives.figures import COLOURS, MANY_TASKS, MARKERS, task_ticks
+from neurocl.primitives.figures import COLOURS, MANY_TASKS, task_ticks
 from neurocl.record.analysis.arrays import read, read_numbers
+from neurocl.record.plots.lines import draw_lines
 from neurocl.record.plots.page import (
     COLUMN_MM,
     NOTE_PT,
     PAGE_MM,
-    SMALLEST_PT,
     TEXT_PT,
     check_names,
     evenly,
@@ -34,6 +33,7 @@ MOST_VOLTAGES = 8
 MOST_VOLTAGE_STEPS = 2000
 # shade, and hatching, which keeps two of one brightness apart in grey print
 PHASES = {"training": ("0.97", ""), "evaluation": ("0.85", ""), "replay": ("#FBE6C4", "//////")}
+PHASES |= {"consolidation": ("#DCEAF4", "......")}
 
 
 class Span(NamedTuple):
@@ -151,7 +151,7 @@ def voltage_traces(
     spikes: ArrayLike,
     *,
     dt_ms: float,
-    threshold: float,
+    threshold: float | None,
     title: str,
     names: Sequence[str] | None = None,
     width_mm: float = PAGE_MM,
@@ -164,7 +164,7 @@ def voltage_traces(
         voltage: Voltage [time, neuron].
         spikes: Spikes (0 or 1) [time, neuron] at the same steps.
         dt_ms: Length of one step.
-        threshold: Voltage at which neurons spike, in the unit of ``voltage``.
+        threshold: Voltage at which neurons spike, in the unit of ``voltage``; ``None`` where that is not known.
         title: What is shown.
         names: Of the neurons; their numbers from 0 where none are given.
         width_mm: Width on paper.
@@ -173,22 +173,25 @@ def voltage_traces(
     fired = read("spikes", spikes, axes=("time", "neuron")) != 0
     if fired.shape != v.shape:
         raise BadInput(f"spikes must be of the shape of voltage, {list(v.shape)}; got {list(fired.shape)}")
-    dt_ms, threshold = check_number("dt_ms", dt_ms, above=0), check_number("threshold", threshold)
+    dt_ms = check_number("dt_ms", dt_ms, above=0)
+    threshold = None if threshold is None else check_number("threshold", threshold)
     labels = check_names("names", names or [str(n) for n in range(v.shape[1])], v.shape[1])
     chosen, steps = evenly(v.shape[1], MOST_VOLTAGES), min(len(v), MOST_VOLTAGE_STEPS)
     note = joined(
-        "dashed: threshold; ticks above: spikes",
+        "dashed: threshold" if threshold is not None else "",
+        "ticks above: spikes",
         of_all(len(chosen), v.shape[1], "neurons, evenly chosen"),
         of_all(steps, len(v), "steps, the first"),
     )
     figure, rows = new_figure(width_mm, max(48, 22 + 13 * len(chosen)), title=title, note=note, rows=len(chosen))
     part = v[:steps, chosen]
-    low, high = min(part.min(), 0.0), max(part.max(), threshold)
+    low, high = min(part.min(), 0.0), max(part.max(), 0.0 if threshold is None else threshold)
     span = high - low or 1.0
     for axes, trace, neuron in zip(rows, part.T, chosen, strict=True):
         time = (np.arange(steps) + 0.5) * dt_ms  # the middle of each step, as in rasters
         axes.plot(time, trace, color=COLOURS[0], linewidth=0.8, marker="o" if steps == 1 else None, markersize=3)
-        axes.axhline(threshold, color="0.4", linewidth=0.6, linestyle=(0, (4, 2)))
+        if threshold is not None:
+            axes.axhline(threshold, color="0.4", linewidth=0.6, linestyle=(0, (4, 2)))
         ticks = time[fired[:steps, neuron]]
         axes.vlines(ticks, high + 0.08 * span, high + 0.33 * span, color=COLOURS[1], linewidth=0.9)
         axes.set_ylim(low - 0.06 * span, high + 0.38 * span)
@@ -208,6 +211,7 @@ def weight_drift_curves(
     positions: ArrayLike | None = None,
     position_label: str = "snapshot",
     tasks: Sequence[Span] = (),
+    note: str = "",
     width_mm: float = COLUMN_MM,
 ) -> "Figure":
     """Draw how far the weights of each layer have moved from the first snapshot, relative to their norm.
@@ -218,6 +222,7 @@ def weight_drift_curves(
         positions: Where the snapshots were taken, such as the number of batches seen; 0, 1, 2, ... if not given.
         position_label: What ``positions`` counts.
         tasks: Where each task starts and stops, in the same count.
+        note: Second line, such as what is left out.
         width_mm: Width on paper.
     """
     if not drifts:
@@ -227,8 +232,8 @@ def weight_drift_curves(
     places = np.arange(size) if positions is None else read_numbers("positions", positions, axes=("snapshot",))
     if any(len(values) != len(places) for values in curves.values()):
         raise BadInput("drifts of all layers must have one value for each of the positions; lengths differ")
-    figure, (axes,) = new_figure(width_mm, 60, title=title)
-    draw_lines(axes, places, curves)
+    figure, (axes,) = new_figure(width_mm, 60, title=title, note=note)
+    draw_lines(axes, places, curves, width_mm)
     last = float(places.max()) or 1.0
     draw_tasks(axes, tasks, last, width_mm)
     axes.set_xlim(min(0.0, float(places.min())), last)
@@ -254,7 +259,7 @@ def drift_curves(
     values = np.asarray(read("drift", drift, axes=("after task", "of task")), np.float64)
     figure, (axes,) = new_figure(width_mm, 60, title=title)
     after = np.arange(1, len(values) + 1)
-    draw_lines(axes, after, {f"task {task + 1}": values[:, task] for task in range(values.shape[1])})
+    draw_lines(axes, after, {f"task {task + 1}": values[:, task] for task in range(values.shape[1])}, width_mm)
     axes.set_xticks(*task_ticks(len(values)))
     axes.set_xlim(0.7, len(values) + 0.3)
     top = np.nanmax(values, initial=0)
@@ -262,32 +267,3 @@ def drift_curves(
     axes.set_xlabel("tasks learnt")
     axes.set_ylabel(label)
     return figure
-
-
-def draw_lines(axes: "Axes", places: ndarray, curves: Mapping[str, ndarray]) -> None:
-    """Draw a line for each name; few in the house's colours with markers, many as a scale from first to last."""
-    from matplotlib import colormaps
-
-    few, names = len(curves) <= len(COLOURS), list(curves)
-    marked = len(places) <= 3 * MANY_TASKS
-    shades = COLOURS if few else colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
-    for place, (name, values) in enumerate(curves.items()):
-        axes.plot(
-            places,
-            values,
-            color=shades[place],
-            linewidth=1.0 if few else 0.6,
-            marker=MARKERS[place] if few and (marked or np.isfinite(values).sum() == 1) else None,
-            markersize=3,
-            label=name if few or name in {names[0], names[-1]} else None,
-            clip_on=False,
-        )
-    longest = max(map(len, names))
-    axes.figure.legend(
-        loc="outside right upper",
-        fontsize=NOTE_PT if longest < 16 else SMALLEST_PT + 0.5,
-        frameon=False,
-        handlelength=1.5,
-        title=None if few else f"{len(names)} lines",
-        title_fontsize=NOTE_PT,
-    )

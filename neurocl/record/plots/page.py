@@ -34,7 +34,7 @@ def new_figure(
     Args:
         width_mm: Width on paper; :data:`COLUMN_MM` or :data:`PAGE_MM`, or any other.
         height_mm: Height on paper.
-        title: First line, at the left; set smaller where it would not fit.
+        title: First line, at the left; set smaller where it would not fit, cut in its middle if need be.
         note: Second line: what is shown of what there is.
         rows: Panels below each other, which share their x axis.
         columns: Panels side by side.
@@ -59,6 +59,8 @@ def new_figure(
 def write_title(figure: "Figure", title: str, note: str, inches: float) -> None:
     """Write up to two lines above all panels, the second in grey."""
     room = inches - 0.1
+    most = int(72 * room / (0.55 * SMALLEST_PT))
+    title, note = shortened(title, most), shortened(note, most)
     lines = [(title, TEXT_PT, "black"), (note, NOTE_PT, "0.35")]
     lines = [(text, max(SMALLEST_PT, min(size, fitting_size(text, room))), colour) for text, size, colour in lines]
     shown = [line for line in lines if line[0]]
@@ -66,11 +68,12 @@ def write_title(figure: "Figure", title: str, note: str, inches: float) -> None:
         return
     # the first is what the layout makes room for, with as many lines as there are; the second is drawn into that room
     text, size, colour = shown[0]
-    figure.suptitle(text + "\n" * (len(shown) - 1), fontsize=size, x=0.05 / inches, ha="left", color=colour)
+    plain = {"ha": "left", "parse_math": False}  # a dollar in a name is a dollar
+    figure.suptitle(text + "\n" * (len(shown) - 1), fontsize=size, x=0.05 / inches, color=colour, **plain)
     if len(shown) > 1:
         text, small, colour = shown[1]
         down = (0.03 + 1.25 * size / 72) / figure.get_figheight()
-        figure.text(0.05 / inches, 1 - down, text, fontsize=small, color=colour, ha="left", va="top")
+        figure.text(0.05 / inches, 1 - down, text, fontsize=small, color=colour, va="top", **plain)
 
 
 def save(figure: "Figure", path: Path | str) -> None:
@@ -83,6 +86,23 @@ def save(figure: "Figure", path: Path | str) -> None:
     if path.suffix.lower() != ".png":
         raise BadInput(f"figures are saved as PNG: the name must end in .png; got {path.name!r}")
     save_png(figure, path, dpi=DPI)
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of at most ``most`` letters: a longer one keeps both ends, with an ellipsis between them."""
+    if len(name) <= most:
+        return name
+    front = most // 2
+    return f"{name[:front]}…{name[len(name) - (most - front - 1) :]}"
+
+
+def told_apart(names: Sequence[str], most: int) -> list[str]:
+    """Return names of at most ``most`` letters, those that would be the same when shortened with a number behind."""
+    short = [shortened(name, most) for name in names]
+    if len({*short}) == len({*names}):
+        return short
+    numbers = {name: place + 1 for place, name in enumerate(dict.fromkeys(names))}
+    return [f"{shortened(name, most - 4)} ({numbers[name]})" if len(name) > most else name for name in names]
 
 
 def evenly(size: int, most: int) -> Int64[ndarray, " shown"]:
