@@ -3,7 +3,7 @@
 Published protocol: permutation seeds of the authors' code, 60,000 images a task, one epoch, batches of 64, SGD 0.1,
 784-800-800-10 without bias, T = 20 (6 for training through time and online), domain-incremental, seed 2022.
 Stated: the authors' code, run; average accuracy / backward transfer. Published and three-task rows (the first three
-permutations): samples in the order in which the authors' code shows them; a single run depends on it by some 0.2 points.
+permutations): samples in the order in which the authors' code shows them; a run depends on it by some 0.2 points.
 
 Run: python experiments/xiao2024_permuted_mnist.py   (about an hour of one core)
 """
