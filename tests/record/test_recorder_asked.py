@@ -26,7 +26,7 @@ def spiking():
 
 
 def test_a_variable_that_nothing_has_is_refused_with_the_close_one(path):
-    with pytest.raises(UnknownName, match=r"no variable named 'votlage'; did you mean 'voltage'\?"):
+    with pytest.raises(UnknownName, match=r"no variable named 'votlage'; did you mean 'voltage'"):
         record.Recorder(path, LIF(), variables=["votlage"])
     with pytest.raises(BadInput, match=r"variables must be .* got 'weights': ask for them with weights='values'"):
         record.Recorder(path.with_name("u.h5"), LIF(), variables=["weights"])
