@@ -47,8 +47,8 @@ class Asked:
         if passes.entered and not passes.has:
             yield (
                 f"populations must be called to be recorded; none of {shown(self.populations)} was, in "
-                f"{passes.entered} calls and blocks: call the network that the recorder has; if it was compiled and called before, make "
-                "the recorder first, or call torch.compiler.reset()"
+                f"{passes.entered} calls and blocks: call the network that the recorder has; if it was compiled and "
+                "called before, make the recorder first, or call torch.compiler.reset()"
             )
             return
         has = set().union(*passes.has.values())
@@ -85,7 +85,7 @@ class Asked:
             asked = [name for name in asked if name != "lateral"]
         if asked:
             known = [f"{name} has {', '.join(sorted(each))}" for name, each in passes.has.items() if each]
-            yield f"nothing of {', '.join(asked)} was recorded: {shown(known, '; ')}: ask for these, or for other neurons"
+            yield f"nothing of {', '.join(asked)} was recorded: {shown(known, '; ')}: ask for these, or record others"
 
 
 def shown(names: Iterable[str], between: str = ", ") -> str:
