@@ -181,7 +181,7 @@ def voltages_of(traces: Traces, name: str) -> "Figure":
     which = "the most active of those recorded" if heard else "the first of those recorded"
     return plots.voltage_traces(
         voltage[:, busy].astype(np.float64),
-        spikes[:, busy],
+        spikes[:, busy] if heard else None,
         dt_ms=traces.dt_ms,
         threshold=threshold_of(traces, name),
         title=f"Membranes in {titled(name)}, {which}",

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from neurocl.primitives.annotation import PHASES
 from neurocl.primitives.checks import BadInput
 from neurocl.record import plots
 from neurocl.record.plots import Span
@@ -41,6 +42,12 @@ SIZES = {
     ),
     "weights of one snapshot": lambda: plots.weight_drift_curves({"w": [0.0]}, title="t"),
     "weights of many layers": lambda: plots.weight_drift_curves({f"w{i}": [0, i] for i in range(30)}, title="t"),
+    "weights of layers with long names": lambda: plots.weight_drift_curves(
+        {name * 30: [0, 1] for name in ("layer", "$_1$", "_b")}, title="long words " * 30, note="longer ones " * 30
+    ),
+    "weights of one layer with a long name on a page": lambda: plots.weight_drift_curves(
+        {"layer" * 50: [0, 1]}, title="t", width_mm=plots.PAGE_MM
+    ),
     "drift of one task": lambda: plots.drift_curves([[0.0]], title="t"),
     "drift of 100 tasks": lambda: plots.drift_curves(triangle(100), title="t"),
     "no drift measured": lambda: plots.drift_curves(triangle(2, np.nan), title="t"),
@@ -155,13 +162,47 @@ def test_voltages_come_with_threshold_and_a_tick_for_each_spike():
         assert own.any()
 
 
+def test_a_threshold_that_nobody_knows_is_not_drawn():
+    for threshold, spikes, dashed in ((1.0, [[0], [1]], True), (None, [[0], [1]], False), (None, None, False)):
+        figure = plots.voltage_traces([[-60.0], [-50.0]], spikes, dt_ms=1, threshold=threshold, title="t")
+        assert len(figure.axes[0].lines) == 1 + dashed
+        note = " ".join(text.get_text() for text in figure.texts)
+        assert ("threshold" in note) is dashed
+        assert ("ticks above" in note) is (spikes is not None)
+
+
+def test_every_phase_that_a_recording_knows_has_a_shade():
+    phases = [Span(place, place + 1, phase) for place, phase in enumerate(PHASES)]
+    figure = plots.rate_over_recording(np.ones(len(PHASES)), title="t", phases=phases)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(PHASES)
+
+
 def test_lines_of_drift_start_with_their_task():
     drift = np.array([[0, np.nan], [0.4, 0]])
     axes = plots.drift_curves(drift, title="t").axes[0]
     first, second = (line.get_ydata() for line in axes.lines)
     assert first.tolist() == [0, 0.4]
     assert np.isnan(second[0])
-    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["task 1", "task 2"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["task 1", "task 2"]
+
+
+def test_long_names_leave_the_panel_its_room_and_the_title_free():
+    names = [f"{'encoder.' * 12}{layer}.{'projection.' * 6}out" for layer in ("left", "right")]
+    figure = plots.weight_drift_curves({name: [0, 1] for name in names}, title="How far weights have moved")
+    figure.draw_without_rendering()
+    axes, title = figure.axes[0], figure._suptitle.get_window_extent()
+    assert axes.get_window_extent().width > 0.4 * figure.bbox.width
+    shown = axes.get_legend().get_texts()
+    assert all(text.get_window_extent().y1 < title.y0 for text in shown)
+    first, second = (text.get_text() for text in shown)
+    assert first != second
+    assert "…" in first
+    assert first.startswith("enc")
+
+
+def test_a_shortened_name_keeps_both_ends():
+    assert plots.shortened("hidden", 6) == "hidden"
+    assert plots.shortened("hidden.layer.1", 7) == "hid…r.1"
 
 
 def test_cells_carry_their_numbers_and_the_unmeasured_stay_empty():

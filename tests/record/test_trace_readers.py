@@ -151,6 +151,19 @@ def test_libsonata_reads_events_voltages_and_nodes_from_the_trace_file_itself(re
             assert nodes.open_population(name).size == traces[name].size
 
 
+@pytest.mark.parametrize("name", ["50%", "a%d", "%b%%", "x%s[y] z"])
+def test_views_of_a_population_with_percent_signs_hold_its_numbers(name, tmp_path):
+    network = torch.nn.Module()
+    network.add_module(name, LIF())
+    with record.Recorder(path := tmp_path / "t.h5", network, variables=["spikes", "voltage"], spikes="events"):
+        network.get_submodule(name)(4 * torch.rand(6, 2, 3))
+    with record.open(path) as traces, h5py.File(path) as file:
+        shown = file[f"nodes/{name}/observables"]
+        assert np.array_equal(shown["voltage/data"][0], traces[name].read("voltage").reshape(12, 3))
+        assert shown["spikes/idx"][0].tolist() == file[f"spikes/{name}/node_ids"][...].tolist()
+        assert len(traces[name].spikes().ids) == shown["spikes/idx"].shape[1] > 0
+
+
 @pytest.mark.parametrize("case", ["events", "raster", "conv", "half precision", "silent"])
 def test_nir_reads_the_trace_file_itself(case, recorded):
     data = nir.read_data(str(recorded(case)))

@@ -148,7 +148,7 @@ def draw_tasks(axes: "Axes", tasks: Sequence[Span], size: float, width_mm: float
 
 def voltage_traces(
     voltage: ArrayLike,
-    spikes: ArrayLike,
+    spikes: ArrayLike | None,
     *,
     dt_ms: float,
     threshold: float | None,
@@ -162,7 +162,7 @@ def voltage_traces(
 
     Args:
         voltage: Voltage [time, neuron].
-        spikes: Spikes (0 or 1) [time, neuron] at the same steps.
+        spikes: Spikes (0 or 1) [time, neuron] at the same steps; ``None`` where they are not known.
         dt_ms: Length of one step.
         threshold: Voltage at which neurons spike, in the unit of ``voltage``; ``None`` where that is not known.
         title: What is shown.
@@ -170,7 +170,7 @@ def voltage_traces(
         width_mm: Width on paper.
     """
     v = read_numbers("voltage", voltage, axes=("time", "neuron"))
-    fired = read("spikes", spikes, axes=("time", "neuron")) != 0
+    fired = np.zeros(v.shape, bool) if spikes is None else read("spikes", spikes, axes=("time", "neuron")) != 0
     if fired.shape != v.shape:
         raise BadInput(f"spikes must be of the shape of voltage, {list(v.shape)}; got {list(fired.shape)}")
     dt_ms = check_number("dt_ms", dt_ms, above=0)
@@ -179,7 +179,7 @@ def voltage_traces(
     chosen, steps = evenly(v.shape[1], MOST_VOLTAGES), min(len(v), MOST_VOLTAGE_STEPS)
     note = joined(
         "dashed: threshold" if threshold is not None else "",
-        "ticks above: spikes",
+        "ticks above: spikes" if spikes is not None else "spikes were not recorded",
         of_all(len(chosen), v.shape[1], "neurons, evenly chosen"),
         of_all(steps, len(v), "steps, the first"),
     )
