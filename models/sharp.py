@@ -1,8 +1,9 @@
 """SHARP: sparse connections rewired task by task, units frozen for good, hidden activity of the last tasks replayed.
 
 A network without a head is taught by supervised contrast. Units that a task needs are recruited from idle ones and
-frozen when their classes leave the window; what a frozen unit answers does not change by a bit afterwards. Numbers are
-those of split MNIST. The published readout is `--set readout=nearest`; the default tells two classes apart by
+frozen when their classes leave the window; what a frozen unit answers does not change by a bit afterwards. A spiking loop
+of your own has this within `neurocl.plasticity.fisher.dense_products(network)` alone: whether products by events pay
+depends on all units' spikes. Numbers are those of split MNIST. The published readout is `--set readout=nearest`; the default tells two classes apart by
 discriminants on the units that were frozen when the older one was learnt. Of spiking units these read the mean current,
 as spike counts of 8 steps are too coarse: `--set read=spikes` reads those.
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from neurocl import streams
+from neurocl.kernels import event_product
 from neurocl.learners import SparseReplayLearner, supervised_contrastive
 from neurocl.memory import MaskedNeighbours, NestedDiscriminant
 from neurocl.networks import count_operations
@@ -68,6 +69,38 @@ def test_a_class_outside_the_window_is_answered_alike_to_the_bit_for_ever(coding
             assert torch.equal(neighbours.memory.classes[0].vectors, vectors)
             seen.append(int(learner.plasticity.active().sum()))
     assert seen
+
+
+@pytest.mark.parametrize("replay", ["activation", "raw"])
+def test_frozen_units_give_the_same_bits_whether_idle_units_are_silent_or_fire(replay, monkeypatch):
+    for cost, value in {"_CALLS": 0.0, "_SCAN": 0.0, "_DENSE": 0.03}.items():  # so that rasters this small cross over
+        monkeypatch.setattr(event_product, cost, value)
+    stream = digits()  # few spikes are multiplied event by event, many by a dense product, which rounds otherwise
+    sizes = {"channels": (), "hidden": (150, 150, 150), "cut": 2, "least_share": 0.3, "tau_membrane_ms": 4.5}
+    learner = built(stream, coding="spiking", replay=replay, **sizes)
+    probe, window, network = torch.cat([stream.test(at).inputs for at in range(3)]), learner.window, learner.network
+
+    def found(task) -> list[torch.Tensor]:
+        frozen = learner.plasticity.frozen(-1)
+        window.keep(network, task)
+        label = task.classes[0]
+        features = learner.working.hidden_features(probe, last=1, read="currents")
+        assert float(features[:, frozen].abs().sum()) > 0, "silent"
+        shown = [features, window.hidden_of(network, label, last=1, read="currents")]
+        return [learner.predict(probe), window.features_of(network, label)[:, frozen], *(a[:, frozen] for a in shown)]
+
+    for task in list(stream)[:3]:
+        taught_one(learner, task)
+        if not task.index:
+            continue  # nothing is frozen above the cut yet
+        alike = []
+        for bias in (-9.0, 9.0):
+            for place, layer in enumerate(network.layers):
+                with torch.no_grad():
+                    layer.synapse.bias[~learner.plasticity.active(place)] = bias
+            learner.window = window = built(stream, coding="spiking", replay=replay, **sizes).window
+            alike.append(found(task))
+        assert all(torch.equal(silent, firing) for silent, firing in zip(*alike, strict=True))
 
 
 def taught_one(learner: SparseReplayLearner, task) -> None:
