@@ -50,11 +50,19 @@ class ActivationWindow:
 
     Args:
         memory: The store, with its horizon; its cut is the number of the layer.
+
+    Raises:
+        BadInput: If the cut is none.
     """
 
     def __init__(self, memory: ActivationReplay) -> None:
+        if not isinstance(memory.cut.name, int):
+            raise BadInput(
+                f"cut of a window must be the number of a layer; got {memory.cut.name!r}: ActivationReplay(1) cuts "
+                "behind layers.1"
+            )
         self.memory = memory
-        self.layer = int(memory.cut.name)
+        self.layer = memory.cut.name
 
     def keep(self, network: Network, task: Task) -> None:
         """Record the task's samples and keep those that the store chooses; see the contract."""
