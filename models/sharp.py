@@ -1,10 +1,11 @@
 """SHARP: sparse connections rewired task by task, units frozen for good, hidden activity of the last tasks replayed.
 
 A network without a head is taught by supervised contrast. Units that a task needs are recruited from idle ones and
-frozen when their classes leave the window; what a frozen unit answers does not change by a bit afterwards. Numbers are
-those of split MNIST. The published readout is `--set readout=nearest`; the default tells two classes apart by
-discriminants on the units that were frozen when the older one was learnt. Of spiking units these read the mean current,
-as spike counts of 8 steps are too coarse: `--set read=spikes` reads those.
+frozen when their classes leave the window; what a frozen unit answers does not change by a bit afterwards. A spiking
+loop of your own has this within `neurocl.plasticity.fisher.dense_products(network)` alone: whether products by events
+pay depends on all units' spikes. Numbers are those of split MNIST. The published readout is `--set readout=nearest`;
+the default tells two classes apart by discriminants on the units that were frozen when the older one was learnt. Of
+spiking units these read the mean current, as spike counts of 8 steps are too coarse: `--set read=spikes` reads those.
 
 Expected, class-incremental split-digits, seeds 0-2: spiking 93.1 %, rate 95.3 %.
 Command: `neurocl run sharp split-digits --seeds 0-2`, and `sharp:rate`.
@@ -31,8 +32,8 @@ from neurocl.learners import (
 from neurocl.memory import ActivationReplay, MaskedNeighbours
 from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Read, Readout
 from neurocl.neurons import LIF
-from neurocl.plasticity import StructuralPlasticity
-from neurocl.primitives.checks import BadInput
+from neurocl.plasticity import NEVER, StructuralPlasticity
+from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Coding, TaskShape
 from neurocl.run.checkpoint import learner_state
 
@@ -85,7 +86,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
         learnt = learner_state(Path(config.pretrained).expanduser())
         take_layers(network, learnt.get("network", {}), layers=config.fixed_layers)
     depth, replays = len(network.layers), config.replay != "none"
-    held_later = 2 + config.horizon if replays else 2
+    held_later = min(2 + config.horizon, NEVER) if replays else 2
     convolutions = sum(isinstance(layer.synapse, Conv2d) for layer in network.layers)
     cut = max(convolutions, 1) if config.cut == "auto" else config.cut
     if not 1 <= cut < depth:
@@ -97,7 +98,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     )  # fmt: skip
     readouts: dict[str, Discriminants | Neighbours] = {}  # the first answers
     if config.readout != "nearest":
-        last = min(config.read_layers, depth)
+        last = min(check_count("read_layers", config.read_layers), depth)
         readouts["discriminant"] = Discriminants(
             network, plasticity, last=last, shrinkage=config.shrinkage, read=config.read
         )

@@ -9,6 +9,7 @@ from torch import Tensor, optim
 from neurocl.networks import Network
 from neurocl.networks.compact import Compact, can_be_compact, compact
 from neurocl.plasticity import HeldUnits, StructuralPlasticity, unit_layers
+from neurocl.plasticity.fisher import dense_products
 from neurocl.primitives.checks import check_name
 
 SkipIdle = Literal["training", "always", "never"]
@@ -78,9 +79,12 @@ class ActiveNetwork:
         return activity if self._compact is None else activity[:, :, self._compact.units[layer].to(activity.device)]
 
     def hidden_features(self, inputs: Tensor, *, last: int, read: str = "spikes") -> Float[Tensor, "batch feature"]:
-        """Return the whole network's hidden features; those of idle units are 0 with ``skip_idle="always"``."""
+        """Return the whole network's hidden features; those of idle units are 0 with ``skip_idle="always"``.
+
+        By dense products: whether events pay depends on the spikes of all units together, and with them the rounding.
+        """
         if self._compact is not None and self.skip_idle == "always":
             return self._compact.hidden_features(inputs, last=last, read=read)
         self.settle()
-        with torch.no_grad():
+        with torch.no_grad(), dense_products(self.whole):
             return self.whole.hidden_features(inputs, last=last, read=read)

@@ -1,4 +1,7 @@
-"""What a learner keeps of its last tasks, and how it comes back: hidden activity at a cut, or samples as they were."""
+"""What a learner keeps of its last tasks, and how it comes back: hidden activity at a cut, or samples as they were.
+
+What is kept and what is read of it comes by dense products, so that frozen units give the same bits whatever others do.
+"""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +12,7 @@ from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import ActivationReplay, RawReplay
 from neurocl.networks import Network, evaluating
+from neurocl.plasticity.fisher import dense_products
 from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_count
 from neurocl.primitives.tasks import Task
@@ -46,17 +50,26 @@ class ActivationWindow:
 
     Args:
         memory: The store, with its horizon; its cut is the number of the layer.
+
+    Raises:
+        BadInput: If the cut is none.
     """
 
     def __init__(self, memory: ActivationReplay) -> None:
+        if not isinstance(memory.cut.name, int):
+            raise BadInput(
+                f"cut of a window must be the number of a layer; got {memory.cut.name!r}: ActivationReplay(1) cuts "
+                "behind layers.1"
+            )
         self.memory = memory
-        self.layer = int(memory.cut.name)
+        self.layer = memory.cut.name
 
     def keep(self, network: Network, task: Task) -> None:
         """Record the task's samples and keep those that the store chooses; see the contract."""
         device = next(network.parameters()).device
         for batch in task.batches(AT_ONCE, -1):
-            activity = self.memory.record(network, batch.inputs.to(device))
+            with dense_products(network):
+                activity = self.memory.record(network, batch.inputs.to(device))
             self.memory.add(activity, batch.labels, batch.sample_ids, task=task.index)
         self.memory.begin_task(task.index + 1)
 
@@ -76,7 +89,7 @@ class ActivationWindow:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
         places = (self.memory.labels == label).nonzero().squeeze(1)
         activity = self.memory.take(places).activity.to(next(network.parameters()).device)
-        with torch.no_grad(), evaluating(network):
+        with torch.no_grad(), evaluating(network), dense_products(network):
             return self.memory.replay(network, activity)
 
     def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
@@ -157,12 +170,13 @@ class RawWindow:
 
     def features_of(self, network: Network, label: int) -> Tensor:
         """Return features of all that is kept of a class, in evaluation mode and without gradient."""
-        with torch.no_grad(), evaluating(network):
+        with torch.no_grad(), evaluating(network), dense_products(network):
             return network(self._of(label).to(next(network.parameters()).device))
 
     def hidden_of(self, network: Network, label: int, *, last: int, read: str = "spikes") -> Tensor:
         """Return what :meth:`~neurocl.networks.Network.hidden_features` gives for all that is kept of a class."""
-        return network.hidden_features(self._of(label).to(next(network.parameters()).device), last=last, read=read)
+        with dense_products(network):
+            return network.hidden_features(self._of(label).to(next(network.parameters()).device), last=last, read=read)
 
     def byte_counts(self) -> tuple[int, int]:
         """Return (0, bytes of the samples)."""

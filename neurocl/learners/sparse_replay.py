@@ -91,9 +91,18 @@ class SparseReplayLearner:
         self.schedule = Schedule(batch_size=batch_size, epochs=self.phases * self.phase_epochs)
         self.replay_batch_size = check_count("replay_batch_size", replay_batch_size)
         self.least_share, self.period = check_number("least_share", least_share, at_least=0, at_most=1), period
-        annealed_share(1, period=period, least=least_share)
+        if self.least_share == 0 and annealed_share(self.phases, period=period) == 0:
+            raise BadInput(
+                f"least_share must be above 0 where phases reach period, or no unit is left to learn; got 0 with "
+                f"phases={phases}, period={period}: use fewer phases, or a longer period"
+            )
         self.temperature = check_number("temperature", temperature, above=0)
         self.reinitialise, self.fixed_layers = reinitialise, check_count("fixed_layers", fixed_layers, at_least=0)
+        if self.fixed_layers >= len(network.layers):
+            raise BadInput(
+                f"fixed_layers must be fewer than the network's {len(network.layers)} layers, or none learns; "
+                f"got {fixed_layers}"
+            )
         self.seed, self.name, self.device = seed, name, torch.device(device)
         self.abilities = Abilities(needs_boundaries=True, replays=window is not None)
         self.steps = 0
@@ -194,7 +203,12 @@ class SparseReplayLearner:
             parameter_bytes=tensor_bytes(others) + 4 * self.plasticity.live_weights(),
             auxiliary_bytes=sum(auxiliary for auxiliary, _ in parts),
             memory_bytes=sum(memory for _, memory in parts),
-            **measured(self.network, probe, present=self.plasticity.connections()),
+            **measured(
+                self.network,
+                probe,
+                readout_products=self.readouts[self.answering].products(),
+                present=self.plasticity.connections(),
+            ),
         )
 
     def diagnostics(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import MaskedNeighbours, NestedDiscriminant
+from neurocl.memory.nested_discriminant import Level
 from neurocl.networks import Network, Read
 from neurocl.plasticity import StructuralPlasticity
 from neurocl.primitives.checks import BadInput, check_count, check_name
@@ -51,6 +52,10 @@ class UnitReadout(Part, Protocol):
         """Return a score for every label."""
         ...
 
+    def products(self) -> int:
+        """Return the products that the scores of one sample take, once its features are there."""
+        ...
+
 
 class Neighbours:
     """Vectors of the first samples of each class, on the units it was learnt with; those of the window made anew.
@@ -86,6 +91,10 @@ class Neighbours:
         """Return a score for every label."""
         return self.memory.scores(self.features(working, inputs))
 
+    def products(self) -> int:
+        """Return one for every vector and unit of its mask."""
+        return sum(len(one.vectors) * int(one.mask.sum()) for one in self.memory.classes.values())
+
     def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the last layer's activity, that of idle units 0."""
         return self._active(working.hidden_features(inputs, last=1))
@@ -111,7 +120,8 @@ class Discriminants:
 
     Where all layers read can still be corrected by replay, no unit is frozen until later tasks. Classes of the first
     tasks then get their statistics, as soon as there is a frozen unit, from what the window still shows of them; until
-    then all units learnt answer, with statistics that are made anew after each task.
+    then all units learnt answer, with statistics that are made anew after each task. A class of which the window shows
+    nothing any more keeps the last it had, on the units they were taken of.
 
     Args:
         network: Without a head.
@@ -145,7 +155,11 @@ class Discriminants:
         frozen = self._units([self.plasticity.frozen(place) for place in self._read()])
         learnt = self._units([self.plasticity.ranks[place] >= 2 for place in self._read()])
         any_frozen = bool(frozen.any())
-        memory = self.memory if any_frozen and self.memory is not None else self._empty()
+        memory, shown = self.memory, set(task.classes) | set([] if past is None else past.classes())
+        if memory is None or not any_frozen:
+            memory = self._empty()
+            if self.provisional is not None:
+                memory.levels = kept_levels(self.provisional, without=shown, within=frozen if any_frozen else learnt)
         memory.open_level(frozen if any_frozen else learnt)
         device = next(self.network.parameters()).device
         for batch in task.batches(AT_ONCE, -1):
@@ -168,6 +182,11 @@ class Discriminants:
         if answering is None:
             raise BadInput("no class is known yet: learn a task first")
         return answering.scores(self.features(working, inputs))
+
+    def products(self) -> int:
+        """Return one for every unit and class of every level; currents read are those the network has computed."""
+        answering = self.memory or self.provisional
+        return 0 if answering is None else sum(len(level.scatter) * len(level.means) for level in answering.levels)
 
     def features(self, working: ActiveNetwork, inputs: Tensor) -> Float[Tensor, "sample unit"]:
         """Return the activity of the layers read, one after another."""
@@ -227,6 +246,33 @@ class Discriminants:
         )
 
 
+def kept_levels(memory: NestedDiscriminant, *, without: set[int], within: Bool[Tensor, " unit"]) -> list[Level]:
+    """Return statistics of the classes that are not in ``without``, on the units ``within``.
+
+    The covariance of all classes is theirs. Means are those of samples scaled on all units: where some are left out,
+    they are scaled as the mean sample has to be, so that its layers have length 1 again.
+    """
+    levels = []
+    for level in memory.levels:
+        labels = sorted(set(level.counts) - without)
+        if not labels:
+            continue
+        mask = level.mask & within.to(level.mask.device)
+        rows = mask[level.mask].to(level.scatter.device)
+        counts = {label: level.counts[label] for label in labels}
+        covariance = level.scatter[rows][:, rows] / sum(level.counts.values())
+        means = {label: level.means[label][rows.to(level.means[label].device)] for label in labels}
+        if not bool(rows.all()):
+            owners = torch.repeat_interleave(torch.arange(len(memory.layers)), torch.tensor(memory.layers))
+            own = owners.to(mask.device)[mask].to(covariance.device)
+            squares = covariance.diagonal() + torch.stack([*means.values()]).to(covariance).square().mean(0)
+            lengths = squares.new_zeros(len(memory.layers)).index_add(0, own, squares).sqrt().clamp_min(1e-6)[own]
+            covariance = covariance / lengths[:, None] / lengths
+            means = {label: mean / lengths.to(mean) for label, mean in means.items()}
+        levels.append(Level(mask=mask, scatter=covariance * sum(counts.values()), counts=counts, means=means))
+    return levels
+
+
 ReadoutKind = Literal["discriminant", "nearest"]
 
 
@@ -236,9 +282,13 @@ def first_of_classes(network: Network, task: Task, per_class: int) -> Iterator[t
     axis = 0 if network.shape.time_steps is None else 1
     for batch in task.batches(AT_ONCE, -1):
         for label in batch.labels.unique().tolist():
+            if label not in found:
+                raise BadInput(f"labels of a task must be among its classes, {list(task.classes)}; got {label}")
             missing = per_class - sum(part.shape[axis] for part in found[label])
             rows = (batch.labels == label).nonzero().squeeze(1)[: max(missing, 0)]
             found[label].append(batch.inputs.index_select(axis, rows))
     device = next(network.parameters()).device
     for label, parts in found.items():
+        if not parts:
+            raise BadInput(f"class {label} of task {task.index} must have at least one sample; its batches show none")
         yield label, torch.cat(parts, dim=axis).to(device)

@@ -182,10 +182,10 @@ class ActivationReplay:
 
     def begin_task(self, task: int) -> None:
         """Let go of the classes of tasks outside the horizon, those before ``task - horizon``."""
-        self.task = check_count("task", task, at_least=0)
+        self.task = check_task(task)
         if self.horizon is None:
             return
-        oldest = self.task - self.horizon
+        oldest = max(self.task - self.horizon, 0)
         self._groups = {group for group in self._groups if group // LABELS >= oldest}
         self._table.keep(np.flatnonzero(self._table.tasks >= oldest))
 
@@ -204,7 +204,7 @@ class ActivationReplay:
             BadInput: If shapes do not agree, values are not finite or, for codes of spikes, not spikes of one
                 amplitude; nothing is changed then.
         """
-        task = self.task if task is None else check_count("task", task, at_least=0)
+        task = self.task if task is None else check_task(task)
         label, ids = check_labels(labels, task), as_numbers("sample_ids", sample_ids)
         if len(label) != len(ids):
             raise BadInput(f"labels and sample_ids must be as many; got {len(label)} and {len(ids)}")
@@ -311,3 +311,11 @@ class ActivationReplay:
             seed=self.seed,
             rates=rates,
         )
+
+
+def check_task(task: object) -> int:
+    """Return the number of a task that two bytes hold."""
+    number = check_count("task", task, at_least=0)
+    if number >= LABELS:
+        raise BadInput(f"task must lie from 0 to {LABELS - 1}; got {number}: count the tasks of a stream from 0")
+    return number

@@ -1,7 +1,8 @@
 """A network without its idle units: smaller products wherever connections are arranged by units.
 
 Where no unit that counts depends on one that is left out (see :class:`neurocl.plasticity.StructuralPlasticity`), the
-smaller network answers as the whole one does, to rounding, and learns alike; what it learnt is written back.
+smaller network answers as the whole one does, to rounding, and learns alike; what it learnt is written back. Under
+feedback alignment idle units of the whole network send errors down, which those left out do not.
 """
 
 import copy
@@ -40,7 +41,7 @@ class Compact:
             for whole, part, rows, columns in self._layers(network):
                 for name, tensor in own_tensors(part):
                     target = whole.get_parameter(name) if isinstance(tensor, nn.Parameter) else whole.get_buffer(name)
-                    if name == "synapse.weight":
+                    if name in ("synapse.weight", "synapse.feedback_weight"):
                         target[rows[:, None], columns] = tensor
                     elif tensor.shape == target.shape:
                         target.copy_(tensor)

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from neurocl import streams
-from neurocl.learners import SparseReplayLearner, supervised_contrastive
-from neurocl.memory import MaskedNeighbours, NestedDiscriminant
+from neurocl.kernels import event_product
+from neurocl.learners import ActivationWindow, SparseReplayLearner, supervised_contrastive
+from neurocl.memory import ActivationReplay, MaskedNeighbours, NestedDiscriminant
 from neurocl.networks import count_operations
 from neurocl.plasticity import CapacityExhausted
 from neurocl.primitives.checks import BadInput
@@ -68,6 +69,39 @@ def test_a_class_outside_the_window_is_answered_alike_to_the_bit_for_ever(coding
             assert torch.equal(neighbours.memory.classes[0].vectors, vectors)
             seen.append(int(learner.plasticity.active().sum()))
     assert seen
+
+
+@pytest.mark.parametrize("replay", ["activation", "raw"])
+def test_frozen_units_give_the_same_bits_whether_idle_units_are_silent_or_fire(replay, monkeypatch):
+    for cost, value in {"_CALLS": 0.0, "_SCAN": 0.0, "_DENSE": 0.03}.items():  # so that rasters this small cross over
+        monkeypatch.setattr(event_product, cost, value)
+    stream = digits()  # few spikes are multiplied event by event, many by a dense product, which rounds otherwise
+    sizes = {"channels": (), "hidden": (500, 500, 150), "cut": 2, "least_share": 0.3, "tau_membrane_ms": 4.5}
+    learner = built(stream, coding="spiking", replay=replay, **sizes)
+    probe, network = torch.cat([stream.test(at).inputs for at in range(3)]), learner.network
+
+    def found(task, bias: float) -> list[torch.Tensor]:
+        for place, layer in enumerate(network.layers):
+            with torch.no_grad():
+                layer.synapse.bias[~learner.plasticity.active(place)] = bias  # idle units may learn anything
+        frozen, label = learner.plasticity.frozen(-1), task.classes[0]
+        learner.window = window = built(stream, coding="spiking", replay=replay, **sizes).window
+        window.keep(network, task)
+        features = learner.working.hidden_features(probe, last=1, read="currents")
+        assert float(features[:, frozen].abs().sum()) > 0, "silent"
+        shown = [
+            features,
+            window.hidden_of(network, label, last=1, read="currents"),
+            window.features_of(network, label),
+        ]
+        return [learner.predict(probe), *(each[:, frozen] for each in shown)]
+
+    for task in list(stream)[:3]:
+        taught_one(learner, task)
+        assert not bool(learner.plasticity.active(0).all()), "nothing is idle"
+        if task.index:  # until then nothing is frozen above the cut
+            silent, firing, _ = found(task, -9.0), found(task, 9.0), found(task, 0.0)
+            assert [torch.equal(a, b) for a, b in zip(silent, firing, strict=True)] == [True] * 4
 
 
 def taught_one(learner: SparseReplayLearner, task) -> None:
@@ -317,6 +351,52 @@ def test_classes_that_come_back_are_answered_by_both_readouts(coding):
         assert float((learner.predict(test.inputs).argmax(1) == test.labels).float().mean()) > 0.3, name
 
 
+@pytest.mark.parametrize("horizon", [1, 2, 3])
+def test_a_class_that_the_window_shows_no_more_keeps_its_last_statistics(horizon, monkeypatch):
+    stream = digits()
+    learner = built(stream, coding="rate", read_layers=2, horizon=horizon)
+    monkeypatch.setattr(learner.window, "classes", lambda: [])
+    test, readout, froze = stream.test(0), learner.readouts["discriminant"], False
+    for task in stream:
+        taught_one(learner, task)
+        assert readout.known() == list(task.seen_classes)
+        scores = learner.predict(test.inputs)
+        assert bool(torch.isfinite(scores[:, list(task.seen_classes)]).all())
+        assert float((scores[:, :2].argmax(1) == test.labels).float().mean()) > 0.8, "the two are told apart no more"
+        froze |= readout.memory is not None and task.index > 0
+    assert froze, "nothing went over to frozen units"
+
+
+def test_a_horizon_of_more_tasks_than_ranks_count_is_one_without_end():
+    stream = digits()
+    learners = [built(stream, coding="rate", horizon=horizon) for horizon in (9, 40_000)]
+    for learner in learners:
+        taught(learner, stream, 2)
+    assert not bool(learners[1].plasticity.frozen(-1).any())
+    assert torch.equal(*(learner.predict(stream.test(0).inputs) for learner in learners))
+
+
+def test_a_window_of_activity_asks_for_the_number_of_a_layer():
+    with pytest.raises(BadInput, match=r"cut of a window must be the number of a layer; got 'layers.1'"):
+        ActivationWindow(ActivationReplay("layers.1"))
+
+
+@pytest.mark.parametrize("readout", ["discriminant", "nearest"])
+def test_a_prediction_costs_the_products_of_the_readout_in_use_too(readout):
+    stream = digits()
+    learner = built(stream, coding="rate", readout=readout)
+    taught(learner, stream, 3)
+    probe = stream.test(0).inputs[:8]
+    memory = learner.readouts[readout].memory
+    if readout == "nearest":
+        products = sum(one.vectors[:, one.mask].numel() for one in memory.classes.values())
+    else:
+        products = sum(mean.numel() for level in memory.levels for mean in level.means.values())
+    network = count_operations(learner.network, probe, present=learner.plasticity.connections())
+    assert products > 0
+    assert learner.cost(probe).multiply_accumulates_per_sample == network.multiply_accumulates + products
+
+
 @pytest.mark.parametrize("settings", [{"read_layers": 2}, {"replay": "raw"}, {"read_layers": 1, "horizon": 2}], ids=str)
 def test_discriminants_know_the_first_classes_where_units_freeze_late(settings):
     stream = streams.open("split-digits", seed=0, options={"train_per_class": 30, "classes_per_task": 5})
@@ -408,7 +488,9 @@ def test_first_layers_that_cannot_be_taken_are_refused_in_one_line(tmp_path):
         ({"phases": 0}, "phases"),
         ({"temperature": -1}, "temperature"),
         ({"shrinkage": 0}, "shrinkage"),
-        ({"read_layers": 0}, "last"),
+        ({"read_layers": 0}, "read_layers must be a whole number of at least 1"),
+        ({"fixed_layers": 4}, "fixed_layers must be fewer than the network's 4 layers"),
+        ({"least_share": 0, "phases": 30}, "least_share must be above 0 where phases reach period"),
         ({"read": "membranes"}, "what to read"),
         ({"pool": "spike"}, "what to pool"),
     ],

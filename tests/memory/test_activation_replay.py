@@ -334,6 +334,12 @@ def test_an_ambiguous_shape_asks_for_the_axis(as_installed):
     assert memory.take(IDS).activity.shape == (2, 4, 3)
 
 
+def test_a_task_that_two_bytes_do_not_hold_is_refused_by_its_name(as_installed):
+    for refused in (lambda memory: memory.begin_task(40_000), lambda memory: offer(memory, range(4), task=40_000)):
+        with pytest.raises(BadInput, match="task must lie from 0 to 32767; got 40000"):
+            refused(filled())
+
+
 def test_nothing_can_be_drawn_from_an_empty_memory():
     memory = ActivationReplay("cut")
     for draw in (memory.draw, memory.draw_balanced):

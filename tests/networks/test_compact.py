@@ -18,6 +18,9 @@ MAKE = {
     "spiking CNN, currents pooled": lambda: CNN(
         SHAPE, channels=(6, 5), hidden=(12, 10), pool="currents", encoding=Direct(4), head="none"
     ),
+    "MLP with feedback alignment": lambda: MLP(
+        SHAPE, hidden=(12, 10), encoding=Direct(4), head="none", feedback="alignment"
+    ),
     "DSR MLP": lambda: MLP(SHAPE, hidden=(12, 10), encoding=Direct(4), head="none", training="dsr"),
     "normalised HLOP network": lambda: HLOPNet(SHAPE, coding="rate", head="none"),
 }
