@@ -31,6 +31,7 @@ from neurocl.plasticity.rewiring import Rewired as Rewired
 from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
+from neurocl.plasticity.unit_soundness import by_execution, check_sound
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
@@ -54,7 +55,8 @@ class StructuralPlasticity:
             plasticity.reinitialise()
 
     Args:
-        network: Any module whose linear layers and convolutions make a chain.
+        network: Any module whose linear layers and convolutions make a chain, with nothing between them that carries
+            units to units: no norm across units, no residual path; :meth:`check` looks for both.
         density: Share of connections that are present, in (0, 1]; smaller leaves more room to rewire. Each connection
             of a layer (each kernel of a convolution) is present with this probability at the start.
         layers: Names of the chain's layers, in order; ``None`` means all.
@@ -96,6 +98,7 @@ class StructuralPlasticity:
         if fixed > len(self.layers):
             raise BadInput(f"fixed_layers must be at most the number of layers, {len(self.layers)}; got {fixed}")
         self.frozen_from = checked_ranks(frozen_from, [layer.name for layer in self.layers], fixed=fixed)
+        self._fixed, self._checked = fixed, False
         self.ranks = [
             torch.full((layer.units,), FIXED if at < fixed else 0, dtype=torch.int16)
             for at, layer in enumerate(self.layers)
@@ -149,8 +152,29 @@ class StructuralPlasticity:
         return sum(int(self.masks[name].sum()) * one.weights_each for name, one in self.afferents())
 
     def activity(self, inputs: Tensor) -> list[Tensor]:
-        """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`."""
+        """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`.
+
+        The first time, :meth:`check` looks at the network as well.
+        """
+        if not self._checked:
+            self.check(inputs)
         return total_activity(self.network, self.layers, inputs)
+
+    def check(self, inputs: Tensor) -> None:
+        """Refuse the network if freezing its units cannot be sound; find what belongs to units as it runs.
+
+        Three runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
+        anything freezes: modules tell by the order in which they run to which layer they belong.
+
+        Raises:
+            BadInput: If modules that learn belong to no unit, layers run in another order, or units change with others
+                that they have no connection from; the message names the module or layer.
+        """
+        self.layers = by_execution(self.network, self.layers, inputs)
+        check_sound(self.network, self.layers, inputs, fixed=self._fixed)
+        self.held.follow(self.layers)
+        self._hold()
+        self._checked = True
 
     # --- what changes
 
