@@ -120,6 +120,7 @@ class StructuralPlasticity:
             self.masks[name] = (drawn < self.density) | (name in whole)
             with torch.no_grad():
                 one.module.weight.mul_(one.spread(self.masks[name]).to(one.module.weight) * gain)
+        self._warn_sparse()
         self.held = HeldUnits(self.layers)
         self._hold()
 
@@ -375,6 +376,18 @@ class StructuralPlasticity:
                 weight.copy_(torch.where(one.spread(new).to(weight.device), drawn, weight))
         grown = int(new.sum())
         return Rewired(layer=one.name, dropped=dropped, grown=grown, short=dropped - grown)
+
+    def _warn_sparse(self) -> None:
+        """Tell of layers in which most units hear nothing: such a density cannot be kept."""
+        for name, one in self.afferents():
+            rows, columns = one.connections
+            if columns > 1 and rows > 1 and int(self.masks[name].sum()) < rows / 2:
+                warnings.warn(
+                    f"density {self.density:g} leaves layer {name!r} {int(self.masks[name].sum())} connections for "
+                    f"{rows} units, so that most hear nothing: use at least {1 / columns:.2g}, one connection a unit",
+                    CapacityExhausted,
+                    stacklevel=3,
+                )
 
     def _hold(self) -> None:
         """Tell what is held of what may learn."""

@@ -78,7 +78,7 @@ def behind_last(network: nn.Module, layers: Sequence[UnitLayer]) -> set[str]:
 
 
 def fixed_ahead(network: nn.Module, first: str) -> Iterator[str]:
-    """Yield names of modules registered ahead of the first layer that learn nothing: they may mix inputs as they like."""
+    """Yield names of modules registered ahead of the first layer that learn nothing: they may mix the inputs."""
     for name, module in network.named_modules():
         if name == first:
             return

@@ -163,7 +163,9 @@ def locked(path: Path) -> int | None:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
         except OSError:
             try:
-                descriptor = os.open(path, os.O_RDONLY)  # somebody else's: whether it is locked can be asked all the same
+                descriptor = os.open(
+                    path, os.O_RDONLY
+                )  # somebody else's: whether it is locked can be asked all the same
             except OSError:
                 return None
         try:

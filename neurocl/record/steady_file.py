@@ -147,6 +147,4 @@ def contents_of(file: h5py.File) -> Contents:
         raise BadInput(f"{path} was written by a newer neurocl (format {group.attrs['format']}): update")
     if layout.VALID not in file:
         raise BadInput(f"{path} is damaged or just being made (it lacks /{layout.VALID}): try again")
-    return Contents(
-        json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), valid_lengths(file), layout.identity_of(file)
-    )
+    return Contents(json.loads(file[f"{layout.ROOT}/run"].attrs["json"]), valid_lengths(file), layout.identity_of(file))
