@@ -28,8 +28,8 @@ class MaskedNeighbours:
     r"""Class-incremental readout from a few vectors a class and the units that those are valid on.
 
     A sample is :math:`d = \lVert h_m / \lVert h_m \rVert - v_m / \lVert v_m \rVert \rVert` away from a stored vector,
-    on the mask m of the vector's class; the nearest vectors of all classes vote. What is silent on a mask is at distance
-    1 from every vector that is not, and at 0 from those that are; of vectors equally near those of smaller labels vote,
+    on the mask m of the vector's class; the nearest vectors of all classes vote. What is silent on a mask is 1 away
+    from every vector that is not, and 0 from those that are; of vectors equally near those of smaller labels vote,
     whatever was remembered first. A class without units is infinitely far.
 
     Args:

@@ -54,7 +54,7 @@ def between(*modules: nn.Module) -> nn.Sequential:
         (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(20, 40)), nn.ReLU()), "computed from others"),
         (Gained(), "'gain' must belong to a module behind"),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=["layer norm", "softmax", "convolution", "recurrence", "attention", "weight norm", "parameter of the network"],
 )
 def test_modules_that_carry_units_to_units_are_refused_by_name(network, message):
     with pytest.raises(BadInput, match=message):
