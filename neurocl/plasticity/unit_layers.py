@@ -215,7 +215,7 @@ def watch_units(
     Raises:
         BadInput: If what leaves the last layer has not its units.
     """
-    places = {layer.afferents[0].module: place for place, layer in enumerate(layers)}
+    places: dict[nn.Module, int] = {layer.afferents[0].module: place for place, layer in enumerate(layers)}
     onto_itself = {one.module for layer in layers for one in layer.afferents[1:]}
     latest: list[int | None] = [None]  # place of the layer that ran last; none after a head
     headed: list[bool] = []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocl.plasticity.unit_checks import check_front
-from neurocl.plasticity.unit_layers import Afferents, UnitLayer, own_tensors, watch_units
+from neurocl.plasticity.unit_layers import Afferents, Synapse, UnitLayer, own_tensors, watch_units
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.modes import evaluating
 from neurocl.primitives.seeding import generator
@@ -145,7 +145,15 @@ def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor,
 
 def in_twin(one: Afferents, modules: Mapping[str, nn.Module]) -> Afferents:
     """Return the same weights in a copy of the network."""
-    return replace(one, module=modules[one.name])
+    return replace(one, module=synapse(one.name, modules))
+
+
+def synapse(name: str, modules: Mapping[str, nn.Module]) -> Synapse:
+    """Return a linear layer or convolution of a copy."""
+    module = modules[name]
+    if not isinstance(module, Synapse):
+        raise BadInput(f"layer {name!r} must be copied as it is; its copy is a {type(module).__name__}")
+    return module
 
 
 def in_other(layer: UnitLayer, modules: Mapping[str, nn.Module]) -> UnitLayer:
@@ -156,7 +164,7 @@ def in_other(layer: UnitLayer, modules: Mapping[str, nn.Module]) -> UnitLayer:
 def change(layer: UnitLayer, units: Tensor, modules: Mapping[str, nn.Module], draws: torch.Generator) -> None:
     """Give ``units`` of a layer other weights, and shrink whatever else is theirs: it stays positive, and a factor."""
     for one in layer.afferents:
-        weight = modules[one.name].weight
+        weight = synapse(one.name, modules).weight
         spread = float(weight.std(correction=0)) or 1.0
         weight[units] = (spread * (torch.randn(weight.shape, generator=draws) + 0.5)).to(weight)[units]
     for name, tensor in layer.rows():
