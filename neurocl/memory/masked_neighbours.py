@@ -28,7 +28,9 @@ class MaskedNeighbours:
     r"""Class-incremental readout from a few vectors a class and the units that those are valid on.
 
     A sample is :math:`d = \lVert h_m / \lVert h_m \rVert - v_m / \lVert v_m \rVert \rVert` away from a stored vector,
-    on the mask m of the vector's class; the nearest vectors of all classes vote.
+    on the mask m of the vector's class; the nearest vectors of all classes vote. What is silent on a mask is 1 away
+    from every vector that is not, and 0 from those that are; of vectors equally near those of smaller labels vote,
+    whatever was remembered first. A class without units is infinitely far.
 
     Args:
         neighbours: Number of votes; equal votes go to the class of the nearest vector.
@@ -54,10 +56,10 @@ class MaskedNeighbours:
         if not self.classes:
             raise BadInput("no class is remembered yet: learn a task first")
         scores = features.new_full((len(features), max(self.classes) + 1), -torch.inf)
-        distances = {label: self.distances(features, label) for label in self.classes}
+        distances = {label: self.distances(features, label) for label in sorted(self.classes)}
         every = torch.cat(list(distances.values()), dim=1)
         owner = torch.cat([torch.full((d.shape[1],), label) for label, d in distances.items()])
-        nearest = every.topk(min(self.neighbours, every.shape[1]), dim=1, largest=False).indices
+        nearest = every.sort(dim=1, stable=True).indices[:, : self.neighbours]
         for label, own in distances.items():
             votes = (owner.to(nearest.device)[nearest] == label).sum(1)
             scores[:, label] = votes + (1 - own.amin(1) / 2.001) / 2  # distances are at most 2
@@ -67,6 +69,8 @@ class MaskedNeighbours:
         """Return distances to the vectors of a class, on its units."""
         kept = self.classes[label]
         mask = kept.mask.to(features.device)
+        if not bool(mask.any()):
+            return features.new_full((len(features), len(kept.vectors)), torch.inf)
         there = functional.normalize(kept.vectors.to(features)[:, mask], dim=1)
         here = functional.normalize(features[:, mask], dim=1)
         return torch.cdist(here, there, compute_mode="donot_use_mm_for_euclid_dist")

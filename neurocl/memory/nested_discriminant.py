@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from neurocl.primitives.checks import BadInput, check_counts, check_number
+from neurocl.primitives.checks import BadInput, check_counts, check_finite, check_number
+
+ENOUGH = 0.25  # share of a class's samples: means are then off by at most twice what all samples would give
 
 
 @dataclass
@@ -36,9 +38,12 @@ class NestedDiscriminant:
     is for ever. Classes of this and of later tasks add their statistics to it. On level :math:`l` with class means
     :math:`\mu` and pooled covariance :math:`\Sigma`, a sample has :math:`s_l(c) = x^\top \Sigma^{-1} \mu_c -
     \tfrac12 \mu_c^\top \Sigma^{-1} \mu_c`; its score is :math:`\sum_{c' \neq c} \log \sigma(s_l(c) - s_l(c'))` with the
-    last level that knows both classes. Units that came later never enter a comparison with a class that knew them not.
-    A class that comes back is known on the levels since then too. Levels that are the last of no class decide nothing
-    any more and are let go of, so that there are never more levels than classes.
+    earlier of the two classes' own levels, on which both are known. Units that came later never enter a comparison with
+    a class that knew them not. A class that comes back is known on the levels since then too; its own level is the last
+    with at least a quarter of all its samples, :math:`n_l(c) \ge \tfrac14 n(c)`: the standard error of a mean,
+    :math:`\sigma / \sqrt n`, is then at most twice what all samples would give, and a few that stray in do not decide.
+    Where no class comes back, that is the last level that knows it. Levels that are no class's own, but for the last,
+    decide nothing and are let go of, so that there is never more than one level more than classes.
 
     Args:
         layers: Sizes of the layers whose units are read, one after another; each layer's activity is scaled to
@@ -54,6 +59,7 @@ class NestedDiscriminant:
         self.layers = check_counts("layers", layers)
         self.shrinkage = check_number("shrinkage", shrinkage, above=0)
         self.levels: list[Level] = []
+        self.counts: dict[int, int] = {}  # all samples of each class, on levels that were let go of too
         self._solved: list[tuple[Tensor, Tensor, list[int]]] = []
 
     def labels(self) -> list[int]:
@@ -76,15 +82,22 @@ class NestedDiscriminant:
             self.levels.append(Level(mask=mask.clone(), scatter=torch.zeros(size, size)))
 
     def update(self, activity: Float[Tensor, "sample unit"], labels: Int64[Tensor, " sample"]) -> None:
-        """Add samples to the statistics of all levels, and let go of levels that decide nothing any more."""
+        """Add samples to the statistics of all levels, and let go of levels that decide nothing any more.
+
+        Raises:
+            BadInput: If activity is not finite; nothing has changed then.
+        """
+        check_finite("activity", activity)
         self._solved = []
+        if self.levels:
+            for label in labels.unique().tolist():
+                self.counts[label] = self.counts.get(label, 0) + int((labels == label).sum())
         for level in self.levels:
             rows = self.scaled(activity, level.mask)
             level.scatter = level.scatter.to(rows)
             for label in labels.unique().tolist():
                 self._add(level, label, rows[labels == label])
-        last = {label: place for place, level in enumerate(self.levels) for label in level.counts}
-        needed = {*last.values(), len(self.levels) - 1}
+        needed = {*self._own().values(), len(self.levels) - 1}
         self.levels = [level for place, level in enumerate(self.levels) if place in needed]
 
     def scores(self, activity: Float[Tensor, "sample unit"]) -> Float[Tensor, "sample label"]:
@@ -95,10 +108,10 @@ class NestedDiscriminant:
         by_level = [self._on_level(activity, place) for place in range(len(self.levels))]
         scores = activity.new_full((len(activity), known[-1] + 1), -torch.inf)
         scores[:, known] = 0
-        last = {label: place for place, level in enumerate(self.levels) for label in level.counts}
+        own = self._own()
         for place, first in enumerate(known):
             for second in known[place + 1 :]:
-                level = min(last[first], last[second])  # who is known on a level is known on all before it
+                level = min(own[first], own[second])  # who is known on a level is known on all before it
                 margin = by_level[level][first] - by_level[level][second]
                 scores[:, first] += functional.logsigmoid(margin)
                 scores[:, second] += functional.logsigmoid(-margin)
@@ -125,6 +138,7 @@ class NestedDiscriminant:
     def state_dict(self) -> dict[str, Any]:
         """Return all statistics; of a scatter, which is symmetric, the upper half."""
         return {
+            "counts": {str(label): count for label, count in self.counts.items()},
             "levels": [
                 {
                     "mask": level.mask,
@@ -133,7 +147,7 @@ class NestedDiscriminant:
                     "means": {str(label): mean for label, mean in level.means.items()},
                 }
                 for level in self.levels
-            ]
+            ],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -148,6 +162,20 @@ class NestedDiscriminant:
             counts = {int(label): count for label, count in kept["counts"].items()}
             means = {int(label): mean.clone() for label, mean in kept["means"].items()}
             self.levels.append(Level(mask=kept["mask"].bool().cpu(), scatter=scatter, counts=counts, means=means))
+        most = {
+            label: max(level.counts.get(label, 0) for level in self.levels)
+            for label in {label for level in self.levels for label in level.counts}
+        }
+        self.counts = {int(label): count for label, count in state.get("counts", most).items()}  # older files: none
+
+    def _own(self) -> dict[int, int]:
+        """Return the place of each class's own level: the last that has enough of its samples, else the richest."""
+        own: dict[int, int] = {}
+        for label in self.labels():
+            counts = [level.counts.get(label, 0) for level in self.levels]
+            enough = [place for place, count in enumerate(counts) if count >= ENOUGH * self.counts[label]]
+            own[label] = enough[-1] if enough else counts.index(max(counts))
+        return own
 
     def _add(self, level: Level, label: int, rows: Tensor) -> None:
         """Add samples of one class, by the update that keeps deviations from the mean exact."""

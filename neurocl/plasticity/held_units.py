@@ -24,10 +24,17 @@ class HeldUnits:
         self._layers = layers
         self._learns: dict[int, tuple[Tensor, Tensor]] = {}  # by id: parameter, and where it may learn
         self._saved: dict[int, Tensor] = {}
-        self._statistics: dict[nn.Module, list[tuple[Tensor, Tensor, Tensor]]] = {}
-        for layer in layers:
-            for module, _ in layer.statistics():
-                module.register_forward_hook(self._restore_statistics)
+        self._statistics: dict[nn.Module, list[tuple[str, Tensor, Tensor]]] = {}
+        self._hooks: list[Any] = []
+        self.follow(layers)
+
+    def follow(self, layers: Sequence[UnitLayer]) -> None:
+        """Take ``layers`` for the network's units from now on; :meth:`hold` says what is held of them."""
+        for hook in self._hooks:
+            hook.remove()
+        self._layers = layers
+        kept = [module for layer in layers for module, _ in layer.statistics()]
+        self._hooks = [module.register_forward_hook(self._restore_statistics) for module in dict.fromkeys(kept)]
 
     def hold(self, frozen: Sequence[Tensor], masks: Mapping[str, Tensor]) -> None:
         """Hold rows of ``frozen`` units of each layer, and connections absent from ``masks``."""
@@ -44,9 +51,11 @@ class HeldUnits:
                     self._note(tensor, (~rows).view(-1, *[1] * (tensor.ndim - 1)))
             for _, parameter in layer.shared():
                 self._note(parameter, torch.zeros((), dtype=torch.bool))
-            for module, buffers in layer.statistics():
-                here = rows.to(buffers[0].device)
-                self._statistics[module] = [(buffer, here, buffer[here].clone()) for buffer in buffers]
+            for module, names in layer.statistics():
+                values = {name: module.get_buffer(name) for name in names}
+                self._statistics[module] = [
+                    (n, rows, value[rows.to(value.device)].clone()) for n, value in values.items()
+                ]
 
     def guard(self, optimiser: optim.Optimizer) -> optim.Optimizer:
         """Make every step of ``optimiser`` respect what is held, now and later, and return it."""
@@ -55,7 +64,10 @@ class HeldUnits:
         return optimiser
 
     def _note(self, parameter: Tensor, learns: Tensor) -> None:
-        self._learns[id(parameter)] = (parameter, learns.to(parameter.device))
+        learns = learns.to(parameter.device)
+        if id(parameter) in self._learns:  # of a parameter that several layers use: held for any of them
+            learns = learns & self._learns[id(parameter)][1]
+        self._learns[id(parameter)] = (parameter, learns)
 
     def _before(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         """Take the gradient from what is held, and keep a copy; gradients that a closure makes come later."""
@@ -97,5 +109,8 @@ class HeldUnits:
 
     def _restore_statistics(self, module: nn.Module, *_: Any) -> None:
         """Put running statistics of frozen units back."""
-        for buffer, rows, values in self._statistics.get(module, ()):
-            buffer.data[rows] = values  # what a backward pass saved of the buffer in training it does not read
+        for name, rows, values in self._statistics.get(module, ()):
+            buffer = module.get_buffer(name)  # by name: a network that moves, or changes its precision, has new ones
+            buffer.data[rows.to(buffer.device)] = values.to(
+                buffer
+            )  # what a backward pass saved of the buffer in training it does not read

@@ -28,8 +28,10 @@ from neurocl.plasticity.rewiring import (
 )
 from neurocl.plasticity.rewiring import CapacityExhausted as CapacityExhausted
 from neurocl.plasticity.rewiring import Rewired as Rewired
+from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
+from neurocl.plasticity.unit_soundness import by_execution, check_sound
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
@@ -53,7 +55,8 @@ class StructuralPlasticity:
             plasticity.reinitialise()
 
     Args:
-        network: Any module whose linear layers and convolutions make a chain.
+        network: Any module whose linear layers and convolutions make a chain, with nothing between them that carries
+            units to units: no norm across units, no residual path; :meth:`check` looks for both.
         density: Share of connections that are present, in (0, 1]; smaller leaves more room to rewire. Each connection
             of a layer (each kernel of a convolution) is present with this probability at the start.
         layers: Names of the chain's layers, in order; ``None`` means all.
@@ -88,10 +91,14 @@ class StructuralPlasticity:
     ) -> None:
         self.network = network
         self.layers = unit_layers(network, layers)
+        check_units(network, self.layers)
         self.density = check_number("density", density, above=0, at_most=1)
         self.seed = check_count("seed", seed, at_least=0)
-        self.frozen_from = checked_ranks(frozen_from, len(self.layers))
         fixed = check_count("fixed_layers", fixed_layers, at_least=0)
+        if fixed > len(self.layers):
+            raise BadInput(f"fixed_layers must be at most the number of layers, {len(self.layers)}; got {fixed}")
+        self.frozen_from = checked_ranks(frozen_from, [layer.name for layer in self.layers], fixed=fixed)
+        self._fixed, self._checked = fixed, False
         self.ranks = [
             torch.full((layer.units,), FIXED if at < fixed else 0, dtype=torch.int16)
             for at, layer in enumerate(self.layers)
@@ -113,6 +120,7 @@ class StructuralPlasticity:
             self.masks[name] = (drawn < self.density) | (name in whole)
             with torch.no_grad():
                 one.module.weight.mul_(one.spread(self.masks[name]).to(one.module.weight) * gain)
+        self._warn_sparse()
         self.held = HeldUnits(self.layers)
         self._hold()
 
@@ -145,8 +153,29 @@ class StructuralPlasticity:
         return sum(int(self.masks[name].sum()) * one.weights_each for name, one in self.afferents())
 
     def activity(self, inputs: Tensor) -> list[Tensor]:
-        """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`."""
+        """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`.
+
+        The first time, :meth:`check` looks at the network as well.
+        """
+        if not self._checked:
+            self.check(inputs)
         return total_activity(self.network, self.layers, inputs)
+
+    def check(self, inputs: Tensor) -> None:
+        """Refuse the network if freezing its units cannot be sound; find what belongs to units as it runs.
+
+        Three runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
+        anything freezes: modules tell by the order in which they run to which layer they belong.
+
+        Raises:
+            BadInput: If modules that learn belong to no unit, layers run in another order, or units change with others
+                that they have no connection from; the message names the module or layer.
+        """
+        self.layers = by_execution(self.network, self.layers, inputs)
+        check_sound(self.network, self.layers, inputs, fixed=self._fixed)
+        self.held.follow(self.layers)
+        self._hold()
+        self._checked = True
 
     # --- what changes
 
@@ -185,7 +214,13 @@ class StructuralPlasticity:
 
     def recruit(self, units: Sequence[int], *, layer: int = -1) -> None:
         """Let idle ``units`` of a layer train, whatever their activity: rows of a head for the classes that come."""
-        for unit in units:
+        places = [check_count("units", unit, at_least=0) for unit in units]
+        if places and max(places) >= len(self.ranks[layer]):
+            raise BadInput(
+                f"units must be places among the {len(self.ranks[layer])} units of layer {self.layers[layer].name!r}, "
+                f"from 0; got {max(places)}: name others, or make the layer larger"
+            )
+        for unit in places:
             self.ranks[layer][unit] = max(1, int(self.ranks[layer][unit]))
         self._hold()
 
@@ -246,7 +281,7 @@ class StructuralPlasticity:
 
     def promote(self) -> None:
         """End a task: every unit that is not idle rises by one rank, and those that reach theirs freeze."""
-        self.ranks = [torch.where(ranks > 0, ranks + 1, ranks) for ranks in self.ranks]
+        self.ranks = [torch.where(ranks > 0, (ranks + 1).clamp(max=NEVER - 1), ranks) for ranks in self.ranks]
         self._hold()
 
     def reinitialise(self, *, all_plastic: bool = False) -> None:
@@ -305,6 +340,8 @@ class StructuralPlasticity:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned; load the network's own state before."""
         shapes = {name: one.connections for name, one in self.afferents()}
+        if missing := [part for part in ("masks", "ranks", "draws") if part not in state]:
+            raise BadInput(f"state must hold masks, ranks and draws; {', '.join(missing)} missing: give a state_dict()")
         if set(state["masks"]) != set(shapes):
             raise BadInput(f"state must have masks of {', '.join(shapes)}; got {', '.join(state['masks'])}")
         if [len(ranks) for ranks in state["ranks"]] != [layer.units for layer in self.layers]:
@@ -340,15 +377,41 @@ class StructuralPlasticity:
         grown = int(new.sum())
         return Rewired(layer=one.name, dropped=dropped, grown=grown, short=dropped - grown)
 
+    def _warn_sparse(self) -> None:
+        """Tell of layers in which most units hear nothing: such a density cannot be kept."""
+        for name, one in self.afferents():
+            rows, columns = one.connections
+            if columns > 1 and rows > 1 and int(self.masks[name].sum()) < rows / 2:
+                warnings.warn(
+                    f"density {self.density:g} leaves layer {name!r} {int(self.masks[name].sum())} connections for "
+                    f"{rows} units, so that most hear nothing: use at least {1 / columns:.2g}, one connection a unit",
+                    CapacityExhausted,
+                    stacklevel=3,
+                )
+
     def _hold(self) -> None:
         """Tell what is held of what may learn."""
         frozen = [self.frozen(place) for place in range(len(self.layers))]
         self.held.hold(frozen, self.masks)
 
 
-def checked_ranks(ranks: int | Sequence[int], layers: int) -> tuple[int, ...]:
-    """Return the rank from which on units freeze, for each layer."""
-    given = (ranks,) * layers if isinstance(ranks, int) else tuple(ranks)
-    if len(given) != layers:
-        raise BadInput(f"frozen_from must have one rank for each of {layers} layers; got {len(given)}")
-    return tuple(check_count("frozen_from", rank, at_least=2) for rank in given)
+def checked_ranks(ranks: int | Sequence[int], names: Sequence[str], *, fixed: int) -> tuple[int, ...]:
+    """Return the rank from which on units freeze, for each layer; the first ``fixed`` are frozen in any case."""
+    given = (ranks,) * len(names) if isinstance(ranks, int) else tuple(ranks)
+    if len(given) != len(names):
+        raise BadInput(f"frozen_from must have one rank for each of {len(names)} layers; got {len(given)}")
+    checked = [check_count("frozen_from", rank, at_least=2) for rank in given]
+    if max(checked) > NEVER:
+        raise BadInput(
+            f"frozen_from must be at most {NEVER}, which units never reach; got {max(checked)}: use {NEVER} for layers "
+            "that do not freeze"
+        )
+    checked[:fixed] = [min(rank, FIXED) for rank in checked[:fixed]]
+    for place in range(max(1, fixed + 1), len(names)):
+        if checked[place] < checked[place - 1]:
+            raise BadInput(
+                f"frozen_from must not fall from layer to layer; units of {names[place]!r} would freeze at rank "
+                f"{checked[place]}, and those of {names[place - 1]!r}, which feed them, learn until rank "
+                f"{checked[place - 1]}: give the earlier layer {checked[place]} at most"
+            )
+    return tuple(checked)

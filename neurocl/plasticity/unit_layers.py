@@ -6,7 +6,7 @@ channel; a linear layer behind a convolution has a block of columns for each cha
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -86,10 +86,10 @@ class UnitLayer:
                 if isinstance(tensor, nn.Parameter) and (not tensor.ndim or tensor.shape[0] != self.units):
                     yield f"{name}.{part}", tensor
 
-    def statistics(self) -> Iterator[tuple[nn.Module, list[Tensor]]]:
-        """Yield modules that keep running statistics, with those."""
+    def statistics(self) -> Iterator[tuple[nn.Module, list[str]]]:
+        """Yield modules that keep running statistics, with the names of those: moving a network replaces them."""
         for _, module in self.belongings:
-            found = [b for b in module.buffers(recurse=False) if b.ndim and b.shape[0] == self.units]
+            found = [n for n, b in module.named_buffers(recurse=False) if b.ndim and b.shape[0] == self.units]
             if found:
                 yield module, found
 
@@ -108,8 +108,8 @@ def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[
         names: Those of them that make the chain, in order; ``None`` means all that hold weights.
 
     Raises:
-        BadInput: If a name is unknown, a layer is none of the two, has groups, shares its weights with another, or
-            does not fit behind the one before it.
+        BadInput: If a name is unknown or comes twice, a layer is none of the two, has groups, shares its weights with
+            another, or does not fit behind the one before it; or if one between two of the chain is left out.
     """
     every = {name: module for name, module in network.named_modules(remove_duplicate=False) if name}
     found = {name: module for name, module in every.items() if isinstance(module, Synapse) and module.weight.numel()}
@@ -117,6 +117,8 @@ def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[
         check_name("layer", name, every)
         if name not in found:
             raise BadInput(f"layer {name!r} must be an nn.Linear or nn.Conv2d; got {type(every[name]).__name__}")
+    if twice := [name for place, name in enumerate(names or ()) if name in (names or ())[:place]]:
+        raise BadInput(f"layers must name each layer once; got {twice[0]!r} twice: leave one of them out")
     forward = [name for name in (names or found) if name.rpartition(".")[2] not in ONTO_ITSELF]
     if not forward:
         raise BadInput("network must hold an nn.Linear or nn.Conv2d whose units can be told apart; found none")
@@ -127,6 +129,8 @@ def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[
         start = order.index(name) + 1
         end = order.index(forward[place + 1]) if place + 1 < len(forward) else len(order)
         between = [(other, every[other]) for other in order[start : max(start, end)]]
+        if place + 1 < len(forward):
+            check_complete([other for other, _ in between if other in found], name, forward[place + 1])
         own = [other for other, _ in between if other in found and other.rpartition(".")[2] in ONTO_ITSELF]
         afferents = [feed_forward(name, found[name], layers)]
         afferents += [onto_itself(other, found[other], place, found[name].weight.shape[0]) for other in own]
@@ -140,6 +144,14 @@ def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[
             )
         )
     return layers
+
+
+def check_complete(between: Sequence[str], name: str, behind: str) -> None:
+    """Refuse a chain that leaves out a layer between two of its own: it would go on learning under frozen units."""
+    if left := [other for other in between if other.rpartition(".")[2] not in ONTO_ITSELF]:
+        raise BadInput(
+            f"layers must name every layer of the chain; {left[0]!r} lies between {name!r} and {behind!r}: name it too"
+        )
 
 
 def feed_forward(name: str, module: Synapse, before: Sequence[UnitLayer]) -> Afferents:
@@ -182,29 +194,58 @@ def check_shared(found: dict[str, Synapse]) -> None:
 def total_activity(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> list[Tensor]:
     """Return the activity of each unit on ``inputs``, ``[units]`` for every layer, over samples, time and places.
 
-    Activity is what enters the next layer, and what the network returns for the last one; in evaluation mode.
+    Activity is what enters the next layer, whether that is one of ``layers`` or a head behind them, and for the last
+    layer of a network what the network returns; in evaluation mode.
     """
     totals = [torch.zeros(layer.units, dtype=torch.float64) for layer in layers]
 
-    def add(place: int, values: Tensor, trailing: int) -> None:
+    def add(place: int, rows: Tensor) -> None:
+        totals[place] += rows.abs().flatten(0, -2).sum(0, dtype=torch.float64).cpu()
+
+    with evaluating(network), torch.no_grad():
+        watch_units(network, layers, inputs, add)
+    return totals
+
+
+def watch_units(
+    network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor, see: Callable[[int, Tensor], None]
+) -> None:
+    """Run a network and show ``see`` what leaves every layer, as place of the layer and ``[..., unit]``.
+
+    Raises:
+        BadInput: If what leaves the last layer has not its units.
+    """
+    places: dict[nn.Module, int] = {layer.afferents[0].module: place for place, layer in enumerate(layers)}
+    onto_itself = {one.module for layer in layers for one in layer.afferents[1:]}
+    latest: list[int | None] = [None]  # place of the layer that ran last; none after a head
+    headed: list[bool] = []
+
+    def show(place: int, values: Tensor, trailing: int) -> None:
         units, axis = layers[place].units, values.ndim - 1 - trailing
-        rows = values.detach().abs().unflatten(axis, (units, values.shape[axis] // units)).movedim(axis, -1)
-        totals[place] += rows.flatten(0, -2).sum(0, dtype=torch.float64).cpu()
+        if axis < 0 or values.shape[axis] % units:
+            raise BadInput(
+                f"layers must end where their units can be seen; what leaves {layers[place].name!r} has shape "
+                f"{list(values.shape)} in place of {units} units: name the layers up to the network's output or a head"
+            )
+        see(place, values.detach().unflatten(axis, (units, values.shape[axis] // units)).movedim(axis, -1))
 
-    def watch(place: int):
-        def before(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-            add(place - 1, given[0], 2 if isinstance(module, nn.Conv2d) else 0)
+    def before(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        place, trailing = places.get(module), 2 if isinstance(module, nn.Conv2d) else 0
+        if place is None and latest[0] == len(layers) - 1:
+            headed.append(True)
+            show(len(layers) - 1, given[0], trailing)
+        elif place:
+            show(place - 1, given[0], trailing)
+        latest[0] = place
 
-        return before
-
-    hooks = [layer.afferents[0].module.register_forward_pre_hook(watch(at)) for at, layer in enumerate(layers) if at]
+    watched = [module for module in network.modules() if isinstance(module, Synapse) and module not in onto_itself]
+    hooks = [module.register_forward_pre_hook(before) for module in watched]
     try:
-        with evaluating(network), torch.no_grad():
-            output = network(inputs)
-        output = output[0] if isinstance(output, tuple) else output
-        maps = isinstance(layers[-1].afferents[0].module, nn.Conv2d) and output.ndim >= 4  # and not flattened since
-        add(len(layers) - 1, output, 2 if maps else 0)
+        output = network(inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return totals
+    if not headed:
+        output = output[0] if isinstance(output, tuple) else output
+        maps = isinstance(layers[-1].afferents[0].module, nn.Conv2d) and output.ndim >= 4  # and not flattened since
+        show(len(layers) - 1, output, 2 if maps else 0)

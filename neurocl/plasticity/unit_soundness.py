@@ -1,0 +1,184 @@
+"""What shows only when a network runs: which layer a module belongs to, and whether units hear others unseen.
+
+Both are found on copies; the network, its states and torch's random numbers stay as they are.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from neurocl.plasticity.unit_checks import check_front
+from neurocl.plasticity.unit_layers import Afferents, Synapse, UnitLayer, own_tensors, watch_units
+from neurocl.primitives.checks import BadInput
+from neurocl.primitives.modes import evaluating
+from neurocl.primitives.seeding import generator
+
+ROUNDING = 1e-3  # of the largest activity: a product by events sums in another order than one by all units
+FEW = 1e-3  # share of activities: rounding may move a spike, now and then
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a copy without what was recorded for gradients: states left by an earlier run would not let it through."""
+    memo: dict[int, object] = {}
+
+    def note(value: object, depth: int = 0) -> None:
+        if isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+        elif isinstance(value, Mapping) and depth < 4:
+            for one in value.values():
+                note(one, depth + 1)
+        elif isinstance(value, list | tuple) and depth < 4:
+            for one in value:
+                note(one, depth + 1)
+
+    for module in network.modules():
+        note(vars(module))
+    return copy.deepcopy(network, memo)
+
+
+def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> list[UnitLayer]:
+    """Return the layers with what belongs to them by the order in which modules run, however they were registered.
+
+    Modules that do not run on ``inputs`` stay where they were registered.
+
+    Raises:
+        BadInput: If layers run in another order, a module that learns runs ahead of the first layer, or one with a row
+            for each unit runs behind several layers.
+    """
+    twin = copied(network)
+    names = {module: name for name, module in twin.named_modules()}
+    forward = {layer.name: place for place, layer in enumerate(layers)}
+    weights = {one.name for layer in layers for one in layer.afferents}
+    order: list[str] = []
+    at: list[int | None] = [None]
+    homes: dict[str, list[int | None]] = {}
+
+    def before(module: nn.Module, _: tuple[object, ...]) -> None:
+        name = names[module]
+        if name in forward:
+            at[0] = forward[name]
+            order.extend([name] if name not in order else [])
+        elif name not in weights and any(True for _ in own_tensors(module)):
+            found = homes.setdefault(name, [])
+            found.extend([at[0]] if at[0] not in found else [])
+
+    for module in twin.modules():
+        module.register_forward_pre_hook(before)
+    with evaluating(twin), torch.no_grad(), torch.random.fork_rng():
+        twin(inputs)
+    expected = [name for name in forward if name in order]
+    if order != expected:
+        raise BadInput(
+            f"layers must be given in the order in which they run, {', '.join(order)}; got {', '.join(expected)}: "
+            "name them in that order with layers=[...]"
+        )
+    modules = dict(network.named_modules())
+    check_front([(name, modules[name]) for name, found in homes.items() if None in found], layers[0].name)
+    taken = set(homes)
+    belongings = [[pair for pair in layer.belongings if pair[0] not in taken] for layer in layers]
+    for name, found in homes.items():
+        places = [place for place in found if place is not None]
+        for place in places:
+            belongings[place].append((name, modules[name]))
+            rows = [t for _, t in own_tensors(modules[name]) if t.ndim and t.shape[0] == layers[place].units > 1]
+            if len(places) > 1 and rows:
+                raise BadInput(
+                    f"module {name!r} must run behind one layer alone, as it has a row for each unit; it runs behind "
+                    f"{' and '.join(layers[one].name for one in places)}: give each layer one of its own"
+                )
+    return [replace(layer, belongings=tuple(own)) for layer, own in zip(layers, belongings, strict=True)]
+
+
+def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor, *, fixed: int = 0) -> None:
+    """Refuse a network in which units answer otherwise when others change that they have no connection from.
+
+    On a copy, a random half of each layer's units loses its connections to the other half; then everything that belongs
+    to it is changed. What the other half answers must stay.
+
+    Raises:
+        BadInput: If it does not; the message names the first layer.
+    """
+    draws = generator(0, "soundness")
+    twin = copied(network)
+    modules = dict(twin.named_modules(remove_duplicate=False))
+    own = [
+        replace(
+            layer,
+            afferents=tuple(in_twin(one, modules) for one in layer.afferents),
+            belongings=tuple((name, modules[name]) for name, _ in layer.belongings),
+        )
+        for layer in layers
+    ]
+    changing = [
+        torch.randperm(layer.units, generator=draws) < (0 if at < fixed else layer.units // 2)
+        for at, layer in enumerate(own)
+    ]
+    with torch.no_grad():
+        for place, layer in enumerate(own):
+            for one in layer.afferents:
+                if one.source >= 0:
+                    cut = ~changing[place][:, None] & one.of_sources(changing[one.source])
+                    one.module.weight.mul_(one.spread(~cut).to(one.module.weight))
+        other = copied(twin)
+        others = dict(other.named_modules(remove_duplicate=False))
+        for place, layer in enumerate(own):
+            change(layer, changing[place], others, draws)
+    first = seen(twin, own, inputs)
+    second = seen(other, [in_other(layer, others) for layer in own], inputs)
+    for place, layer in enumerate(layers):
+        kept = ~changing[place]
+        pairs = [(a[..., kept], b[..., kept]) for a, b in zip(first[place], second[place], strict=True)]
+        if not all(bool(torch.isfinite(b).all()) for b in second[place]):
+            continue  # what was changed at random has diverged: nothing can be told
+        apart = sum(int(((a - b).abs() > ROUNDING * float(a.abs().max())).sum()) for a, b in pairs if a.numel())
+        if apart > FEW * sum(a.numel() for a, _ in pairs):
+            raise BadInput(
+                f"units of layer {layer.name!r} must hear others through the chain's weights alone; what they pass on "
+                "changes with units that they have no connection from: look for a sum with an earlier layer (a "
+                "residual path), a norm or a competition across units, and take it out, or name only the layers before "
+                "it with layers=[...]"
+            )
+
+
+def in_twin(one: Afferents, modules: Mapping[str, nn.Module]) -> Afferents:
+    """Return the same weights in a copy of the network."""
+    return replace(one, module=synapse(one.name, modules))
+
+
+def synapse(name: str, modules: Mapping[str, nn.Module]) -> Synapse:
+    """Return a linear layer or convolution of a copy."""
+    module = modules[name]
+    if not isinstance(module, Synapse):
+        raise BadInput(f"layer {name!r} must be copied as it is; its copy is a {type(module).__name__}")
+    return module
+
+
+def in_other(layer: UnitLayer, modules: Mapping[str, nn.Module]) -> UnitLayer:
+    """Return the same layer in a copy of the network."""
+    return replace(layer, afferents=tuple(in_twin(one, modules) for one in layer.afferents))
+
+
+def change(layer: UnitLayer, units: Tensor, modules: Mapping[str, nn.Module], draws: torch.Generator) -> None:
+    """Give ``units`` of a layer other weights, and shrink whatever else is theirs: it stays positive, and a factor."""
+    for one in layer.afferents:
+        weight = synapse(one.name, modules).weight
+        spread = float(weight.std(correction=0)) or 1.0
+        weight[units] = (spread * (torch.randn(weight.shape, generator=draws) + 0.5)).to(weight)[units]
+    for name, tensor in layer.rows():
+        module, _, part = name.rpartition(".")
+        found: Tensor = getattr(modules[module], part)
+        if tensor.is_floating_point():
+            shrunk = found * (0.8 + 0.2 * torch.rand(found.shape, generator=draws).to(found)) + 0.1 * (found == 0)
+            found[units] = shrunk[units]
+
+
+def seen(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> list[list[Tensor]]:
+    """Return all that leaves each layer, with the same random numbers every time."""
+    kept: list[list[Tensor]] = [[] for _ in layers]
+    with evaluating(network), torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        watch_units(network, layers, inputs, lambda place, rows: kept[place].append(rows.float().cpu().clone()))
+    return kept
