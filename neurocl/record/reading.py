@@ -47,7 +47,7 @@ class Traces:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser().absolute()
-        self._source = SteadyFile(self.path)
+        self._source = SteadyFile(Path(path).expanduser())
         self.run: dict[str, Any] = self._source.run
         self.dt_ms = float(self.run["dt_ms"])
         self._lengths = self._source.lengths

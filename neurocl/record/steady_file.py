@@ -55,12 +55,13 @@ class SteadyFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()  # what it is now, wherever the process goes and links point later
+        self.path = path  # as errors of opening call it
         self._file: ReadingFile | None = None
         self._closed, self._alone = False, RLock()
         self._known: Contents | None = None
         self._known = self.ask(contents_of)
         self.run, self.lengths = self._known.run, self._known.lengths
+        self.path = path.resolve()  # wherever the process goes and links point later
 
     def ask(self, question: Callable[[h5py.File], Answer]) -> Answer:
         """Return what the file answers, asked again where its writer has changed it meanwhile.
