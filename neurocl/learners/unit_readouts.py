@@ -159,7 +159,8 @@ class Discriminants:
         if memory is None or not any_frozen:
             memory = self._empty()
             if self.provisional is not None:
-                memory.levels = kept_levels(self.provisional, without=shown, within=frozen if any_frozen else learnt)
+                within = frozen if any_frozen else learnt
+                memory.begin_with(kept_levels(self.provisional, without=shown, within=within))
         memory.open_level(frozen if any_frozen else learnt)
         device = next(self.network.parameters()).device
         for batch in task.batches(AT_ONCE, -1):

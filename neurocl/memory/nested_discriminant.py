@@ -81,6 +81,10 @@ class NestedDiscriminant:
         if size > int(last.sum()):
             self.levels.append(Level(mask=mask.clone(), scatter=torch.zeros(size, size)))
 
+    def begin_with(self, levels: list[Level]) -> None:
+        """Take levels with their statistics over, in place of one's own."""
+        self.levels, self._solved, self.counts = levels, [], most_of(levels)
+
     def update(self, activity: Float[Tensor, "sample unit"], labels: Int64[Tensor, " sample"]) -> None:
         """Add samples to the statistics of all levels, and let go of levels that decide nothing any more.
 
@@ -162,11 +166,8 @@ class NestedDiscriminant:
             counts = {int(label): count for label, count in kept["counts"].items()}
             means = {int(label): mean.clone() for label, mean in kept["means"].items()}
             self.levels.append(Level(mask=kept["mask"].bool().cpu(), scatter=scatter, counts=counts, means=means))
-        most = {
-            label: max(level.counts.get(label, 0) for level in self.levels)
-            for label in {label for level in self.levels for label in level.counts}
-        }
-        self.counts = {int(label): count for label, count in state.get("counts", most).items()}  # older files: none
+        counts = state.get("counts", most_of(self.levels))  # files of before have none
+        self.counts = {int(label): count for label, count in counts.items()}
 
     def _own(self) -> dict[int, int]:
         """Return the place of each class's own level: the last that has enough of its samples, else the richest."""
@@ -209,3 +210,9 @@ class NestedDiscriminant:
         covariance.diagonal().add_(floor)
         directions = torch.linalg.solve(covariance, means.T)
         return directions, -0.5 * (means.T * directions).sum(0), labels
+
+
+def most_of(levels: list[Level]) -> dict[int, int]:
+    """Return for each class the greatest number of samples that a level has."""
+    labels = sorted({label for level in levels for label in level.counts})
+    return {label: max(level.counts.get(label, 0) for level in levels) for label in labels}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 import time
 import traceback
@@ -177,10 +178,13 @@ def test_an_open_file_is_found_from_any_working_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user")
-def test_a_reader_that_may_not_write_waits_for_a_change_as_others_do(tmp_path):
-    path = tmp_path / "traces.h5"
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+def test_a_reader_that_may_not_write_waits_for_a_change_as_others_do():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        read_by_another_user(Path(folder) / "traces.h5")
+
+
+def read_by_another_user(path):
     file = begun(path)
     child = os.fork()
     if not child:
