@@ -135,7 +135,10 @@ class Blocks:
         if not piece.packed:
             name = f"{layout.TRACES}/{population}/{variable}"
             grows = {"grows": True} if variable == "lateral" else {}
-            attributes |= {"units": layout.UNITS.get(variable, "dimensionless"), **grows}
+            attributes |= {
+                "units": layout.UNITS.get(variable, "dimensionless") if piece.ours else "dimensionless",
+                **grows,
+            }
             return name, {name: ((piece.neurons,), self.selection.precision, attributes)}
         if self.file.has(raster) or (not self.file.has(events) and self._dense(piece)):
             attributes["compression"] = None if self.selection.compression == "none" else self.selection.compression

@@ -36,6 +36,7 @@ class Piece:
         ids: Which of its neurons; ``None`` means all.
         packed: Whether values are bits.
         nbytes: Size of what waits.
+        ours: Whether the neurons are ours, whose membranes are in units of their distance from rest to threshold.
     """
 
     fetch: Fetch
@@ -44,6 +45,7 @@ class Piece:
     ids: tuple[int, ...] | None
     packed: bool
     nbytes: int
+    ours: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,7 @@ class Open:
     steps: dict[str, int] = field(default_factory=dict)
     parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
     units: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
     graded: set[str] = field(default_factory=set)
     bits: dict[str, list[Tensor]] = field(default_factory=dict)
     held: int = 0
@@ -192,6 +195,7 @@ class Passes:
                 ids=None if ids is None else tuple(ids.tolist()),
                 packed=bits,
                 nbytes=whole.numel() * whole.element_size(),
+                ours=population not in now.foreign,
             )
         self.emit(
             Passage(
@@ -276,6 +280,8 @@ class Passes:
         check_alone(now, population, sight, units)
         now.steps[population] = now.steps.get(population, 0) + len(output)
         size = int(np.prod(units))
+        if not sight.ours:
+            now.foreign.add(population)
         spiking = sight.spiking and population not in self.graded
         sent = "output" if sight.spiking and not spiking else sight.variable
         self.has[population].add(sent)

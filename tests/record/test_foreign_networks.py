@@ -209,3 +209,15 @@ def test_spikingjelly_keeps_membranes_over_time_after_recording_only_if_it_did_b
     with record.Recorder(path, network, variables=("voltage",)):
         assert network[0].store_v_seq
     assert network[0].store_v_seq is before
+
+
+def test_membranes_of_other_libraries_are_not_said_to_be_in_units_of_our_threshold(path):
+    snn = pytest.importorskip("snntorch")
+    network = nn.Sequential(snn.Leaky(beta=0.9, threshold=3.0, init_hidden=True), LIF().hidden())
+    recorder = record.Recorder(path, network, variables=("spikes", "voltage"))
+    with recorder, recorder.samples(labels=torch.arange(BATCH)):
+        for x in drive():
+            network(x)
+    with record.open(path) as traces:
+        assert traces["0"].units("voltage") == "dimensionless"
+        assert traces["1"].units("voltage") == "threshold"
