@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from neurocl.record import layout
 from neurocl.record.columns import UNKNOWN
-from neurocl.record.passes import Passage, Piece
+from neurocl.record.passage import Passage, Piece
 from neurocl.record.selection import Selection
 from neurocl.record.trace_file import TraceFile
 

@@ -5,10 +5,12 @@ import glob
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
-from neurocl.record.recovery import lock_of
+from neurocl.record import layout
+from neurocl.record.recovery import lock_of, opened_for_reading
 
 LONGER = len(f"{files.TEMPORARY}4194304-")  # bytes by which names beside a file are longer than its own, at most
 MARGIN = 1 << 20  # bytes that are always left for a file to be closed
@@ -70,3 +72,32 @@ def give_back(path: Path) -> None:
     end = int.from_bytes(start[28:36], "little")
     if start[11] == 0 and 48 <= end < path.stat().st_size:
         os.truncate(path, end)
+
+
+def resolved(path: Path) -> Path:
+    """Return where a path leads now: links and the working folder may change while the file is written.
+
+    Raises:
+        BadInput: If links lead in a circle.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise BadInput(f"path must lead to a file; the links of {path} lead in a circle: choose another") from error
+
+
+def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse to go on with a file that was begun with other choices."""
+    for key in ("dt_ms", "selection"):
+        if there.get(key) != here[key]:
+            raise BadInput(
+                f"{key} must be as the file was begun, to go on with {path}; it is {there.get(key)} there and "
+                f"{here[key]} here: choose the same, or another path"
+            )
+
+
+def check_ours(path: Path) -> None:
+    """Refuse a file that no recorder wrote, untouched."""
+    with opened_for_reading(path) as file:
+        if not layout.is_ours(file):
+            raise BadInput(f"{path} is no trace file of neurocl (it has no /neurocl): choose another path")

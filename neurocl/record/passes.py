@@ -2,10 +2,12 @@
 
 A pass ends where the block or the call around it ends; where somebody says that other samples come now; and where a
 population that was seen starts from rest again, or with another number of samples or steps.
+
+Longer than others: the states of one pass, from its first call to its last, are to be seen together.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,81 +16,14 @@ from torch import Tensor
 
 from neurocl.primitives.annotation import PHASES, Annotation, annotation
 from neurocl.primitives.checks import BadInput
-from neurocl.record.bits import Fetch, fetching, packed, unpacked
-from neurocl.record.columns import Column, columns_of, compared
+from neurocl.record.bits import fetching, packed, unpacked
+from neurocl.record.columns import columns_of, compared
+from neurocl.record.passage import Open, Passage, Piece
 from neurocl.record.selection import OUTPUTS, Selection
 from neurocl.record.taps import Sight, chosen
 
-HELD_BYTES = (
-    1 << 26
-)  # of outputs of which nobody looked yet whether they are spikes; then the host waits for the answer
+HELD_BYTES = 1 << 26  # of outputs of which nobody looked yet whether they are spikes; then the host waits to hear
 LAYERS_THAT_SHARE = 5  # as many layers that share a module are told by their states, which are held so long
-
-
-@dataclass(frozen=True, kw_only=True)
-class Piece:
-    """One variable of one population in a pass.
-
-    Attributes:
-        fetch: Gives ``[B, T, bytes]`` of packed bits, or ``[B, T, n]`` of numbers; waits for the device if it must.
-        neurons: Neurons recorded.
-        units: Shape of the whole population.
-        ids: Which of its neurons; ``None`` means all.
-        packed: Whether values are bits.
-        nbytes: Size of what waits.
-        ours: Whether the neurons are ours, whose membranes are in units of their distance from rest to threshold.
-    """
-
-    fetch: Fetch
-    neurons: int
-    units: tuple[int, ...]
-    ids: tuple[int, ...] | None
-    packed: bool
-    nbytes: int
-    ours: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passage:
-    """A pass, ready to be written.
-
-    Attributes:
-        time_steps: Steps of every sample.
-        columns: What is known of the samples, ``[B]`` each, or what gives it once it is there.
-        pieces: By population and variable.
-    """
-
-    time_steps: int
-    columns: Mapping[str, Column]
-    pieces: dict[tuple[str, str], Piece]
-
-    @property
-    def nbytes(self) -> int:
-        """Size of what waits."""
-        return sum(piece.nbytes for piece in self.pieces.values())
-
-
-@dataclass(kw_only=True)
-class Open:
-    """A pass under way: for every channel the parts seen so far.
-
-    Attributes:
-        bits: By population, whether what seemed spikes was 0 or 1 in each call, on its device; nobody looked yet.
-        held: Size of the outputs that wait for that.
-    """
-
-    annotation: Annotation
-    number: int
-    batch: int | None = None
-    kept: Tensor | None = None
-    steps: dict[str, int] = field(default_factory=dict)
-    parts: dict[tuple[str, str], list[Tensor]] = field(default_factory=dict)
-    units: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
-    graded: set[str] = field(default_factory=set)
-    bits: dict[str, list[Tensor]] = field(default_factory=dict)
-    held: int = 0
-    states: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
 class Passes:

@@ -1,4 +1,7 @@
-"""The recorder: activity, weights and markers of any network, streamed to one HDF5 file while it runs."""
+"""The recorder: activity, weights and markers of any network, streamed to one HDF5 file while it runs.
+
+Longer than others: one public class, whose every method checks and explains.
+"""
 
 import contextlib
 import importlib.metadata
@@ -22,7 +25,8 @@ from neurocl.record.blocks import Blocks
 from neurocl.record.checkpoints import counts_as_text, counts_at, counts_so_far, lengths_at
 from neurocl.record.columns import Numbers, row_of, whole
 from neurocl.record.lateral_taps import circuits_of, tap_circuits
-from neurocl.record.passes import Passage, Passes
+from neurocl.record.passage import Passage
+from neurocl.record.passes import Passes
 from neurocl.record.selection import Selection, chosen_selection, plain_metadata
 from neurocl.record.taps import CUT, check_populations, check_variables, populations_of, tap, uncompiled
 from neurocl.record.trace_file import TraceFile

@@ -2,7 +2,7 @@
 
 A tap watches one module and hands a :class:`Sight` of every call to whoever it was given. Known are our neurons, those
 of snnTorch, Norse and SpikingJelly, by the classes they derive from and without importing any of these libraries, and
-any other module by name, whose output is taken as it is.
+any other module by name, whose output is taken as it is. Longer than others: libraries stand side by side.
 """
 
 import sys

@@ -4,6 +4,8 @@ HDF5's single-writer mode keeps the file consistent on the disk at all times, at
 be created. Datasets are therefore created in lots, with the mode off for a moment and a journal that undoes the lot if
 the process is killed in it. What counts is written last, the lengths up to which everything is whole: a process killed
 at any moment loses what came after its last commit.
+
+Longer than others: all ways into and out of single-writer mode are to be seen together.
 """
 
 import math
@@ -19,10 +21,10 @@ from numpy.typing import NDArray
 from neurocl.primitives import files
 from neurocl.primitives.checks import BadInput
 from neurocl.record import journal, layout, views
-from neurocl.record.disk import MARGIN, allocate, claimed, give_back, sweep
+from neurocl.record.disk import MARGIN, allocate, check_ours, check_same, claimed, give_back, resolved, sweep
 from neurocl.record.forks import HELD
 from neurocl.record.growing_datasets import begin_file, count, dataset_width, make_dataset
-from neurocl.record.recovery import in_order, lock_of, opened_for_reading, shortened
+from neurocl.record.recovery import in_order, lock_of, shortened
 from neurocl.record.steady_file import SteadyFile
 from neurocl.record.uninterrupted import uninterrupted
 
@@ -324,32 +326,3 @@ class TraceFile:
         self._file.swmr_mode = True
         self._needed = self._room = self.path.stat().st_size
         journal.end(self.path)
-
-
-def resolved(path: Path) -> Path:
-    """Return where a path leads now: links and the working folder may change while the file is written.
-
-    Raises:
-        BadInput: If links lead in a circle.
-    """
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:
-        raise BadInput(f"path must lead to a file; the links of {path} lead in a circle: choose another") from error
-
-
-def check_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Refuse to go on with a file that was begun with other choices."""
-    for key in ("dt_ms", "selection"):
-        if there.get(key) != here[key]:
-            raise BadInput(
-                f"{key} must be as the file was begun, to go on with {path}; it is {there.get(key)} there and "
-                f"{here[key]} here: choose the same, or another path"
-            )
-
-
-def check_ours(path: Path) -> None:
-    """Refuse a file that no recorder wrote, untouched."""
-    with opened_for_reading(path) as file:
-        if not layout.is_ours(file):
-            raise BadInput(f"{path} is no trace file of neurocl (it has no /neurocl): choose another path")

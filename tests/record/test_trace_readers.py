@@ -21,7 +21,7 @@ from neurocl.record import layout
 from neurocl.record.blocks import Blocks
 from neurocl.record.exports import chosen as parts_of_files
 from neurocl.record.exports import to_neo, to_nir, to_nwb, to_sonata
-from neurocl.record.passes import Passage, Piece
+from neurocl.record.passage import Passage, Piece
 from neurocl.record.trace_file import TraceFile
 
 STATIC = TaskShape(input_shape=(12,), num_classes=3, num_tasks=1)
