@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurocl.primitives import files
 from neurocl.primitives.annotation import PHASES, annotated, annotation
 from neurocl.primitives.checks import BadInput, as_float, check_count, check_name, check_number
 from neurocl.record import layout
@@ -106,9 +107,16 @@ class Recorder:
             self._writer.at_exit = weakref.WeakMethod(self.close)
             if network is not None:
                 self.attach(network)
-        except BaseException:
+        except BaseException:  # as if it had never been asked for
             self._detach()
+            with contextlib.suppress(AttributeError):  # there was none yet
+                self._writer.end()
+            with contextlib.suppress(BadInput):
+                if not self._file.new:
+                    self._file.close()
             self._file.abandon()
+            if self._file.new:
+                files.remove(self._file.path)
             raise
 
     def attach(self, network: nn.Module) -> None:

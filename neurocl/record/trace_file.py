@@ -42,6 +42,7 @@ class TraceFile:
 
     Attributes:
         lengths: By dataset, rows that are whole and those appended since.
+        new: Whether there was no file before.
 
     Raises:
         BadInput: If the file cannot be written, is in use, or is no trace file.
@@ -60,6 +61,7 @@ class TraceFile:
             sweep(self.path)
             journal.roll_back(self.path)
             there = self.path.exists()
+            self.new = not there
             if there and not resume:
                 raise BadInput(
                     f"path must name a new file; {path} is there: choose another, remove it, or go on with resume=True"

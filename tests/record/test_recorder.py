@@ -1,5 +1,6 @@
 """What is in a trace file is what the network did, whatever network it is."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from neurocl.plasticity import attach_lateral
 from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.tasks import TaskShape
+from neurocl.record import writer
 
 STATIC = TaskShape(input_shape=(12,), num_classes=3, num_tasks=1)
 TIMED = TaskShape(input_shape=(12,), num_classes=3, num_tasks=1, time_steps=6)
@@ -482,3 +484,22 @@ def test_patterns_that_are_replayed_behind_a_cut_are_in_the_file_with_what_they_
         assert traces["layers.1"].raster(label=2).shape == (1, 16, 10)
         assert len(traces) == 5
         assert traces["layers.1"].variables == ["spikes", "voltage"]
+
+
+def test_a_recorder_that_is_refused_leaves_everything_as_it_was(path):
+    network = mlp()
+    with pytest.raises(BadInput, match="populations must name some"):
+        record.Recorder(path, network, populations="hidden*")
+    assert not list(path.parent.iterdir())
+    assert not writer.RUNNING
+    with record.Recorder(path, network):
+        network(inputs())
+    before = path.read_bytes()
+    with pytest.raises(BadInput, match="populations must name some"):
+        record.Recorder(path, nn.Linear(2, 2), resume=True)
+    assert not writer.RUNNING
+    with record.open(path) as traces:
+        assert len(traces) == 5
+    with h5py.File(path) as file:
+        assert file.attrs["__type__"] == "NIRGraphData"  # the views of other readers, as before
+    assert abs(len(path.read_bytes()) - len(before)) < 10_000
