@@ -2,6 +2,8 @@
 
 The forward pass stays as it is. A call's rows wait in the graph of its output, so that calls without a backward pass
 leave nothing behind; when the weight's gradient arrives, the circuit learns from the rows of all its calls at once.
+
+Longer than others: what a call shows and what the gradient makes of it are to be seen together.
 """
 
 from typing import Any, cast

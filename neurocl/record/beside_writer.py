@@ -5,7 +5,6 @@ where the writer has moved it, or was killed over it. Here the file looks closed
 error, and whoever reads opens the file anew. Nothing of the process's own writer is shared either.
 """
 
-import io
 import os
 import struct
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+
+from neurocl.record.placed_file import PlacedFile
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n\x03"  # of an HDF5 file whose superblock is of our version
 SUPERBLOCK = 48  # bytes: flags at 11, end of the file at 28, checksum of what lies before at 44
@@ -47,53 +48,29 @@ class ReadingFile(h5py.File):
         self._source.close()
 
 
-class LooksClosed(io.RawIOBase):
+class LooksClosed(PlacedFile):
     """The bytes of a file, with a superblock that says that nobody writes it and that all of it counts."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._size, self._place = os.fstat(self._file).st_size, 0
-        self._found = self._start = os.pread(self._file, SUPERBLOCK, 0)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        size = os.fstat(descriptor).st_size
+        super().__init__(descriptor, size=size)
+        self._found = self._start = os.pread(descriptor, SUPERBLOCK, 0)
         if len(self._start) == SUPERBLOCK and self._start.startswith(SIGNATURE):
-            head = self._start[:11] + b"\0" + self._start[12:28] + struct.pack("<Q", self._size) + self._start[36:44]
+            head = self._start[:11] + b"\0" + self._start[12:28] + struct.pack("<Q", size) + self._start[36:44]
             self._start = head + struct.pack("<I", checksum(head))
 
     def changed(self) -> bool:
         """Whether the file's own superblock is another one by now."""
         return os.pread(self._file, SUPERBLOCK, 0) != self._found
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place."""
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._place
-
     def readinto(self, buffer: Any, /) -> int:
-        """Read from here; behind the end there are zeros."""
-        view = memoryview(buffer).cast("B")
-        count = os.preadv(self._file, [view], self._place)
-        view[count:] = bytes(len(view) - count)
-        start = self._start[self._place : self._place + len(view)]
+        """Read from here."""
+        view, place = memoryview(buffer).cast("B"), self._place
+        count = super().readinto(view)
+        start = self._start[place : place + count]
         view[: len(start)] = start
-        self._place += len(view)
-        return len(view)
-
-    def close(self) -> None:
-        """Close."""
-        if not self.closed:
-            os.close(self._file)
-        super().close()
+        return count
 
 
 def checksum(data: bytes) -> int:

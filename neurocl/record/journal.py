@@ -5,7 +5,6 @@ While something is created, every byte is therefore saved before it is written o
 the journal and puts the bytes back. Written by plain system calls, in order: that outlives the process, no power cut.
 """
 
-import io
 import os
 import struct
 import zlib
@@ -15,6 +14,7 @@ from threading import RLock
 from typing import Any
 
 from neurocl.primitives import files
+from neurocl.record.placed_file import PlacedFile
 
 ALONE = RLock()  # held while a file is changed or opened: HDF5 has one view of a file for all threads of a process
 SUPERBLOCK = 48  # bytes at the start of an HDF5 file of our version
@@ -145,53 +145,23 @@ def belongs(entries: list[Entry], read: Callable[[int, int], bytes]) -> bool:
     return (start[:11], start[12:44]) == (known[:11], known[12:44])
 
 
-class JournalledFile(io.RawIOBase):
+class JournalledFile(PlacedFile):
     """A file for HDF5 to change, whose journal has begun: what is written over is saved first."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR)
+        super().__init__(os.open(path, os.O_RDWR))
         self._journal = os.open(journal_of(path), os.O_RDWR)
         saved = os.pread(self._journal, 1 << 20, 0)
         self._end = HEAD.size + sum(ENTRY.size + len(old) + len(new) for _, old, new in whole_entries(saved))
         self._size = HEAD.unpack_from(saved)[1]  # bytes beyond are new, and need not be saved
-        self._place = 0
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
 
     def writable(self) -> bool:
         """It is."""
         return True
 
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def fileno(self) -> int:
-        """The descriptor of the file."""
-        return self._file
-
     def descriptors(self) -> list[int]:
         """The open files: what is changed, and the journal."""
         return [] if self.closed else [self._file, self._journal]
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: os.fstat(self._file).st_size}[whence]
-        self._place = start + offset
-        return self._place
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._place
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Read from here."""
-        view = memoryview(buffer).cast("B")
-        count = os.preadv(self._file, [view], self._place)
-        self._place += count
-        return count
 
     def write(self, data: Any, /) -> int:
         """Save what stands here, and write over it."""
@@ -213,7 +183,6 @@ class JournalledFile(io.RawIOBase):
     def close(self) -> None:
         """Close; the journal stays."""
         if not self.closed:
-            os.close(self._file)
             os.close(self._journal)
         super().close()
 

@@ -1,4 +1,7 @@
-"""One population of a trace file, and what was recorded of it."""
+"""One population of a trace file, and what was recorded of it.
+
+Longer than others: a small class, whose public methods say what they take and give.
+"""
 
 import json
 from collections.abc import Iterator
