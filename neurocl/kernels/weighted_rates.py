@@ -33,37 +33,39 @@ def subtracting_spikes(
     v: Float[Tensor, "*neuron"],
     *,
     keep: float,
-    gain: float,
     fire_at: float,
     threshold: float,
+    scale: float = 1.0,
     time_steps: int | None = None,
 ) -> tuple[Float[Tensor, " time *neuron"], Float[Tensor, "*neuron"]]:
-    r"""Run :math:`h = keep\,v + gain\,I`, spike where :math:`h \ge fire\_at`, :math:`v = h - s\,threshold`, in place.
+    r"""Run :math:`h = keep\,v + (1 - keep)\,a I`, spike where :math:`h \ge fire\_at`, :math:`v = h - s\,threshold`.
+
+    The membrane is kept in units of :math:`a`, so that a step is three passes over the neurons.
 
     Args:
         current: ``[T, ...]``; ``[...]`` where ``time_steps`` says how often it comes.
         v: Membrane before the first step.
         keep: Share of the membrane left after one step.
-        gain: Factor on the current.
         fire_at: Membrane at which a neuron fires.
         threshold: What a spike takes off the membrane.
+        scale: Factor :math:`a` on the current, above 0.
         time_steps: Number of steps of a constant current.
 
     Returns:
         Spikes of every step and the last membrane, without gradient.
     """
     with torch.no_grad():
-        v = v.detach().clone(memory_format=torch.contiguous_format)
+        v, current = v.detach().clone(memory_format=torch.contiguous_format), current.to(v)
         steps = current.shape[0] if time_steps is None else time_steps
         spikes = current.new_empty((steps, *v.shape))
-        scaled = torch.empty_like(v) if time_steps is None else current * gain
+        if scale != 1:
+            v.div_(scale)
+        level = torch.full((), fire_at / scale).to(v)  # a tensor is compared twice as fast as a number
         for t, fired in enumerate(spikes.unbind(0)):
-            if time_steps is None:
-                torch.mul(current[t], gain, out=scaled)
-            v.mul_(keep).add_(scaled)
-            torch.ge(v, fire_at, out=fired)
-            v.sub_(fired, alpha=threshold)
-    return spikes, v
+            v.lerp_(current[t] if time_steps is None else current, 1 - keep)
+            torch.ge(v, level, out=fired)
+            v.sub_(fired, alpha=threshold / scale)
+    return spikes, v if scale == 1 else v.mul_(scale)
 
 
 class _RateResponse(torch.autograd.Function):

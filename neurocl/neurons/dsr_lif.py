@@ -47,7 +47,7 @@ def dsr_lif_step(
     Source:
         Meng et al. 2022, DSR, CVPR. Differs: spikes are 0 or 1; :attr:`DSRLIF.amplitude` is what they carry.
     """
-    h = v * keep + current * (1 - keep)
+    h = torch.lerp(v, current.to(v), 1 - keep)
     spikes = surrogate(h - fire_at * threshold, fire="at")
     return spikes, h - spikes * threshold
 
@@ -190,8 +190,8 @@ class DSRLIF(Neuron):
     def _run(self, current: Tensor, v: Tensor, time_steps: int | None, scale: float) -> tuple[Tensor, Tensor]:
         threshold = self._threshold()
         return subtracting_spikes(
-            current, v, keep=self.keep, gain=(1 - self.keep) * scale, fire_at=self.fire_at * threshold,
-            threshold=threshold, time_steps=time_steps,
+            current, v, keep=self.keep, fire_at=self.fire_at * threshold, threshold=threshold, scale=scale,
+            time_steps=time_steps,
         )  # fmt: skip
 
     def _threshold(self) -> float:
