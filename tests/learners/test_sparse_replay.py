@@ -213,6 +213,16 @@ def test_training_without_idle_units_learns_what_training_the_whole_network_lear
             assert float(alike.float().mean()) > 0.95
 
 
+@pytest.mark.parametrize(("idle", "smaller"), [(1, False), (10, True)])
+def test_a_few_idle_units_are_carried_along(idle, smaller):
+    learner = built(digits(), coding="rate", hidden=(100, 100))
+    for ranks in learner.plasticity.ranks:
+        ranks.fill_(1)
+    learner.plasticity.ranks[-2][:idle] = 0
+    learner.working.renew()
+    assert (learner.working.network is not learner.network) == smaller
+
+
 def test_fixed_layers_stay_as_they_were():
     stream = digits()
     learner = built(stream, coding="rate", fixed_layers=2)
