@@ -31,7 +31,7 @@ from neurocl.plasticity.rewiring import Rewired as Rewired
 from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
-from neurocl.plasticity.unit_soundness import by_execution, check_sound
+from neurocl.plasticity.unit_soundness import by_execution, check_sound, check_still
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
@@ -98,7 +98,7 @@ class StructuralPlasticity:
         if fixed > len(self.layers):
             raise BadInput(f"fixed_layers must be at most the number of layers, {len(self.layers)}; got {fixed}")
         self.frozen_from = checked_ranks(frozen_from, [layer.name for layer in self.layers], fixed=fixed)
-        self._fixed, self._checked = fixed, False
+        self._fixed, self._checked = fixed, 0
         self.ranks = [
             torch.full((layer.units,), FIXED if at < fixed else 0, dtype=torch.int16)
             for at, layer in enumerate(self.layers)
@@ -155,27 +155,30 @@ class StructuralPlasticity:
     def activity(self, inputs: Tensor) -> list[Tensor]:
         """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`.
 
-        The first time, :meth:`check` looks at the network as well.
+        The first time, and the first time after units have frozen, :meth:`check` looks at the network as well: gates
+        may have opened since.
         """
-        if not self._checked:
+        if self._checked < self._looks():
             self.check(inputs)
         return total_activity(self.network, self.layers, inputs)
 
     def check(self, inputs: Tensor) -> None:
         """Refuse the network if freezing its units cannot be sound; find what belongs to units as it runs.
 
-        Three runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
+        A few runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
         anything freezes: modules tell by the order in which they run to which layer they belong.
 
         Raises:
-            BadInput: If modules that learn belong to no unit, layers run in another order, or units change with others
-                that they have no connection from; the message names the module or layer.
+            BadInput: If modules that learn belong to no unit, layers run in another order, units change with others
+                that they have no connection from, or with a pass in training mode once they are held; the message names
+                the module or layer.
         """
         self.layers = by_execution(self.network, self.layers, inputs)
         check_sound(self.network, self.layers, inputs, fixed=self._fixed)
+        check_still(self.network, self.layers, inputs)
         self.held.follow(self.layers)
         self._hold()
-        self._checked = True
+        self._checked = self._looks()
 
     # --- what changes
 
@@ -388,6 +391,10 @@ class StructuralPlasticity:
                     CapacityExhausted,
                     stacklevel=3,
                 )
+
+    def _looks(self) -> int:
+        """Return how often the network is looked at: before anything but fixed layers freezes, and once after."""
+        return 1 + any(bool(self.frozen(place).any()) for place in range(self._fixed, len(self.layers)))
 
     def _hold(self) -> None:
         """Tell what is held of what may learn."""
