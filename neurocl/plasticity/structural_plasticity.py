@@ -8,7 +8,7 @@ Masks, ranks and what is held change together or not at all, so that the class s
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
 from neurocl.plasticity.unit_soundness import by_execution, check_sound, check_still
+from neurocl.plasticity.unit_state import check_state, weight_totals
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
@@ -105,7 +106,8 @@ class StructuralPlasticity:
         ]
         self.masks: dict[str, Tensor] = {}
         self._draws = 0
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # layers without room for connections
+        self._told_full: set[str] = set()  # layers without idle units, of this task
         self._spread: dict[str, float] = {}
         names = {name for name, _ in self.afferents()}
         first = self.layers[0].afferents[0]
@@ -186,10 +188,11 @@ class StructuralPlasticity:
         """Let the units that carry ``share`` of a layer's activity train, and the others of rank 0 and 1 be idle.
 
         The totals include all units; ranks of 2 and more stay. A silent layer keeps its ranks; if all its units are
-        idle, all of them train, or nothing could ever wake them.
+        idle, all of them train, or nothing could ever wake them. Layers that earlier tasks have left no unit to choose
+        from are named by a :class:`CapacityExhausted` warning, once a task.
 
         Args:
-            activity: ``[units]`` for each layer; ``None`` leaves a layer as it is.
+            activity: ``[units]`` for each layer; ``None`` leaves a layer as it is, such as a head.
             share: In (0, 1]; see :func:`annealed_share`.
 
         Returns:
@@ -203,6 +206,7 @@ class StructuralPlasticity:
         if len(activity) != len(sizes) or given != sizes:
             raise BadInput(f"activity must be one tensor for each layer, of {sizes} units; got {given}")
         chosen = [None if one is None else most_active(one.cpu(), share) for one in activity]
+        self._warn_full([place for place, one in enumerate(activity) if one is not None])
         silent = []
         for place, (layer, units) in enumerate(zip(self.layers, chosen, strict=True)):
             ranks = self.ranks[place]
@@ -252,7 +256,8 @@ class StructuralPlasticity:
         """Take connections from idle units to others away, and grow as many into idle units, from any source.
 
         Where idle units have no room for all, all of it is filled and the density falls, with a
-        :class:`CapacityExhausted` warning the first time this happens to a layer.
+        :class:`CapacityExhausted` warning the first time this happens to a layer. Layers ahead of the last in which
+        earlier tasks have left no unit are named as by :meth:`select`.
 
         Args:
             new_weights: What new connections weigh: ``"zero"`` (SHARP), or ``"normal"`` (NISPA), drawn with mean and
@@ -264,6 +269,7 @@ class StructuralPlasticity:
             BadInput: For an unknown way to weigh; nothing has changed then.
         """
         check_name("way to weigh new connections", new_weights, NEW_WEIGHTS)
+        self._warn_full(range(len(self.layers) - 1))
         done = []
         for place, layer in enumerate(self.layers):
             for one in layer.afferents:
@@ -285,6 +291,7 @@ class StructuralPlasticity:
     def promote(self) -> None:
         """End a task: every unit that is not idle rises by one rank, and those that reach theirs freeze."""
         self.ranks = [torch.where(ranks > 0, (ranks + 1).clamp(max=NEVER - 1), ranks) for ranks in self.ranks]
+        self._told_full = set()
         self._hold()
 
     def reinitialise(self, *, all_plastic: bool = False) -> None:
@@ -333,26 +340,36 @@ class StructuralPlasticity:
         return masks + 2 * sum(len(ranks) for ranks in self.ranks), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return masks, a bit a connection, and ranks."""
+        """Return masks, a bit a connection, and ranks; and what tells whether network and arguments fit them."""
         return {
             "masks": {name: packed(mask) for name, mask in self.masks.items()},
             "ranks": [ranks.clone() for ranks in self.ranks],
             "draws": self._draws,
+            "spread": dict(self._spread),
+            "weights": weight_totals(self.layers),
+            **self._settings(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; load the network's own state before."""
+        """Take over what :meth:`state_dict` returned.
+
+        The order matters, as the class masks and scales weights when it is made: build it with the arguments it had,
+        then load the network's own state, saved at the same moment, then this one.
+
+        Raises:
+            BadInput: If arguments or weights are others, or the state is damaged; nothing has changed then.
+        """
+        check_state(state, self.layers, self._settings())
         shapes = {name: one.connections for name, one in self.afferents()}
-        if missing := [part for part in ("masks", "ranks", "draws") if part not in state]:
-            raise BadInput(f"state must hold masks, ranks and draws; {', '.join(missing)} missing: give a state_dict()")
-        if set(state["masks"]) != set(shapes):
-            raise BadInput(f"state must have masks of {', '.join(shapes)}; got {', '.join(state['masks'])}")
-        if [len(ranks) for ranks in state["ranks"]] != [layer.units for layer in self.layers]:
-            raise BadInput(f"state must have ranks of {[layer.units for layer in self.layers]} units")
         self.masks = {name: unpacked(state["masks"][name], shape) for name, shape in shapes.items()}
         self.ranks = [ranks.clone() for ranks in state["ranks"]]
         self._draws = state["draws"]
+        self._spread = {name: state.get("spread", self._spread)[name] for name in shapes}
         self._hold()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments without which a state means something else."""
+        return {"frozen_from": list(self.frozen_from), "fixed_layers": self._fixed}
 
     def _rewire(self, one: Afferents, idle: Tensor, new_weights: NewWeights, keep_outlets: bool) -> Rewired:
         """Drop and grow connections of one set of weights."""
@@ -391,6 +408,23 @@ class StructuralPlasticity:
                     CapacityExhausted,
                     stacklevel=3,
                 )
+
+    def _warn_full(self, places: Iterable[int]) -> None:
+        """Tell, once a task, of layers whose units all belong to earlier tasks, where they freeze at all."""
+        full = [
+            self.layers[place].name
+            for place in places
+            if place >= self._fixed and self.frozen_from[place] < NEVER and bool((self.ranks[place] > 1).all())
+        ]
+        if new := [name for name in full if name not in self._told_full]:
+            self._told_full |= set(new)
+            warnings.warn(
+                f"no idle units left in {', '.join(new)}: earlier tasks have taken all of them, so this one learns "
+                "there with what is not frozen yet, or not at all; use more units in these layers, or let each task "
+                "take fewer: a smaller share of activity (least_share), a larger accuracy_drop where that ends phases",
+                CapacityExhausted,
+                stacklevel=3,
+            )
 
     def _looks(self) -> int:
         """Return how often the network is looked at: before anything but fixed layers freezes, and once after."""
