@@ -13,8 +13,10 @@ class HeldUnits:
     """Puts everything that belongs to frozen units back after every step, and keeps absent connections at 0.
 
     Before a step gradients of what is held are set to 0, those of a closure too, so that histories of optimisers do not
-    count them; after it values are put back. Running statistics are put back after every call of their module. A
-    parameter that all units of a layer share is held as soon as one of them is frozen.
+    count them; after it values are put back. Running statistics are put back after every call of their module and every
+    step. A parameter or statistic that all units of a layer share, or whose rows are no units (features behind a
+    flattened convolution, steps of time), is held as soon as one unit of the layer is frozen: give each unit its own
+    (``BatchNorm2d`` ahead of the flattening) where later units are to have others.
 
     Args:
         layers: The network's units.
@@ -24,7 +26,7 @@ class HeldUnits:
         self._layers = layers
         self._learns: dict[int, tuple[Tensor, Tensor]] = {}  # by id: parameter, and where it may learn
         self._saved: dict[int, Tensor] = {}
-        self._statistics: dict[nn.Module, list[tuple[str, Tensor, Tensor]]] = {}
+        self._statistics: dict[nn.Module, dict[str, tuple[Tensor | None, Tensor]]] = {}  # no rows: held as a whole
         self._hooks: list[Any] = []
         self.follow(layers)
 
@@ -33,7 +35,7 @@ class HeldUnits:
         for hook in self._hooks:
             hook.remove()
         self._layers = layers
-        kept = [module for layer in layers for module, _ in layer.statistics()]
+        kept = [module for layer in layers for _, module, _ in layer.statistics()]
         self._hooks = [module.register_forward_hook(self._restore_statistics) for module in dict.fromkeys(kept)]
 
     def hold(self, frozen: Sequence[Tensor], masks: Mapping[str, Tensor]) -> None:
@@ -51,11 +53,11 @@ class HeldUnits:
                     self._note(tensor, (~rows).view(-1, *[1] * (tensor.ndim - 1)))
             for _, parameter in layer.shared():
                 self._note(parameter, torch.zeros((), dtype=torch.bool))
-            for module, names in layer.statistics():
-                values = {name: module.get_buffer(name) for name in names}
-                self._statistics[module] = [
-                    (n, rows, value[rows.to(value.device)].clone()) for n, value in values.items()
-                ]
+            for name, module, by_unit in layer.statistics():
+                held = self._statistics.setdefault(module, {})
+                if name not in held or held[name][0] is not None:  # of a module behind several layers: whole for any
+                    value = module.get_buffer(name).detach()
+                    held[name] = (rows, value[rows.to(value.device)].clone()) if by_unit else (None, value.clone())
 
     def guard(self, optimiser: optim.Optimizer) -> optim.Optimizer:
         """Make every step of ``optimiser`` respect what is held, now and later, and return it."""
@@ -106,11 +108,16 @@ class HeldUnits:
                 before = self._saved.pop(key, None)
                 if before is not None:
                     parameter.copy_(torch.where(learns, parameter, before))
+        for module in self._statistics:  # a method of the network's own may have moved them
+            self._restore_statistics(module)
 
     def _restore_statistics(self, module: nn.Module, *_: Any) -> None:
         """Put running statistics of frozen units back."""
-        for name, rows, values in self._statistics.get(module, ()):
+        for name, (rows, values) in self._statistics.get(module, {}).items():
             buffer = module.get_buffer(name)  # by name: a network that moves, or changes its precision, has new ones
-            buffer.data[rows.to(buffer.device)] = values.to(
-                buffer
-            )  # what a backward pass saved of the buffer in training it does not read
+            if rows is not None:
+                buffer.data[rows.to(buffer.device)] = values.to(
+                    buffer
+                )  # what a backward pass saved of the buffer in training it does not read
+            elif buffer.shape == values.shape and not torch.equal(buffer, values.to(buffer)):
+                setattr(module, name, values.to(buffer, copy=True))  # a new one: a backward pass may read the old one

@@ -8,7 +8,7 @@ Masks, ranks and what is held change together or not at all, so that the class s
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -31,7 +31,8 @@ from neurocl.plasticity.rewiring import Rewired as Rewired
 from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
 from neurocl.plasticity.unit_selection import most_active
-from neurocl.plasticity.unit_soundness import by_execution, check_sound
+from neurocl.plasticity.unit_soundness import by_execution, check_sound, check_still
+from neurocl.plasticity.unit_state import check_state, weight_totals
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
 
@@ -98,14 +99,15 @@ class StructuralPlasticity:
         if fixed > len(self.layers):
             raise BadInput(f"fixed_layers must be at most the number of layers, {len(self.layers)}; got {fixed}")
         self.frozen_from = checked_ranks(frozen_from, [layer.name for layer in self.layers], fixed=fixed)
-        self._fixed, self._checked = fixed, False
+        self._fixed, self._checked = fixed, 0
         self.ranks = [
             torch.full((layer.units,), FIXED if at < fixed else 0, dtype=torch.int16)
             for at, layer in enumerate(self.layers)
         ]
         self.masks: dict[str, Tensor] = {}
         self._draws = 0
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # layers without room for connections
+        self._told_full: set[str] = set()  # layers without idle units, of this task
         self._spread: dict[str, float] = {}
         names = {name for name, _ in self.afferents()}
         first = self.layers[0].afferents[0]
@@ -155,27 +157,30 @@ class StructuralPlasticity:
     def activity(self, inputs: Tensor) -> list[Tensor]:
         """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`.
 
-        The first time, :meth:`check` looks at the network as well.
+        The first time, and the first time after units have frozen, :meth:`check` looks at the network as well: gates
+        may have opened since.
         """
-        if not self._checked:
+        if self._checked < self._looks():
             self.check(inputs)
         return total_activity(self.network, self.layers, inputs)
 
     def check(self, inputs: Tensor) -> None:
         """Refuse the network if freezing its units cannot be sound; find what belongs to units as it runs.
 
-        Three runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
+        A few runs on copies, with ``inputs`` as :meth:`activity` takes them. Call it, or :meth:`activity`, before
         anything freezes: modules tell by the order in which they run to which layer they belong.
 
         Raises:
-            BadInput: If modules that learn belong to no unit, layers run in another order, or units change with others
-                that they have no connection from; the message names the module or layer.
+            BadInput: If modules that learn belong to no unit, layers run in another order, units change with others
+                that they have no connection from, or with a pass in training mode once they are held; the message names
+                the module or layer.
         """
         self.layers = by_execution(self.network, self.layers, inputs)
         check_sound(self.network, self.layers, inputs, fixed=self._fixed)
+        check_still(self.network, self.layers, inputs)
         self.held.follow(self.layers)
         self._hold()
-        self._checked = True
+        self._checked = self._looks()
 
     # --- what changes
 
@@ -183,10 +188,11 @@ class StructuralPlasticity:
         """Let the units that carry ``share`` of a layer's activity train, and the others of rank 0 and 1 be idle.
 
         The totals include all units; ranks of 2 and more stay. A silent layer keeps its ranks; if all its units are
-        idle, all of them train, or nothing could ever wake them.
+        idle, all of them train, or nothing could ever wake them. Layers that earlier tasks have left no unit to choose
+        from are named by a :class:`CapacityExhausted` warning, once a task.
 
         Args:
-            activity: ``[units]`` for each layer; ``None`` leaves a layer as it is.
+            activity: ``[units]`` for each layer; ``None`` leaves a layer as it is, such as a head.
             share: In (0, 1]; see :func:`annealed_share`.
 
         Returns:
@@ -200,6 +206,7 @@ class StructuralPlasticity:
         if len(activity) != len(sizes) or given != sizes:
             raise BadInput(f"activity must be one tensor for each layer, of {sizes} units; got {given}")
         chosen = [None if one is None else most_active(one.cpu(), share) for one in activity]
+        self._warn_full([place for place, one in enumerate(activity) if one is not None])
         silent = []
         for place, (layer, units) in enumerate(zip(self.layers, chosen, strict=True)):
             ranks = self.ranks[place]
@@ -249,7 +256,8 @@ class StructuralPlasticity:
         """Take connections from idle units to others away, and grow as many into idle units, from any source.
 
         Where idle units have no room for all, all of it is filled and the density falls, with a
-        :class:`CapacityExhausted` warning the first time this happens to a layer.
+        :class:`CapacityExhausted` warning the first time this happens to a layer. Layers ahead of the last in which
+        earlier tasks have left no unit are named as by :meth:`select`.
 
         Args:
             new_weights: What new connections weigh: ``"zero"`` (SHARP), or ``"normal"`` (NISPA), drawn with mean and
@@ -261,6 +269,7 @@ class StructuralPlasticity:
             BadInput: For an unknown way to weigh; nothing has changed then.
         """
         check_name("way to weigh new connections", new_weights, NEW_WEIGHTS)
+        self._warn_full(range(len(self.layers) - 1))
         done = []
         for place, layer in enumerate(self.layers):
             for one in layer.afferents:
@@ -282,6 +291,7 @@ class StructuralPlasticity:
     def promote(self) -> None:
         """End a task: every unit that is not idle rises by one rank, and those that reach theirs freeze."""
         self.ranks = [torch.where(ranks > 0, (ranks + 1).clamp(max=NEVER - 1), ranks) for ranks in self.ranks]
+        self._told_full = set()
         self._hold()
 
     def reinitialise(self, *, all_plastic: bool = False) -> None:
@@ -330,26 +340,36 @@ class StructuralPlasticity:
         return masks + 2 * sum(len(ranks) for ranks in self.ranks), 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return masks, a bit a connection, and ranks."""
+        """Return masks, a bit a connection, and ranks; and what tells whether network and arguments fit them."""
         return {
             "masks": {name: packed(mask) for name, mask in self.masks.items()},
             "ranks": [ranks.clone() for ranks in self.ranks],
             "draws": self._draws,
+            "spread": dict(self._spread),
+            "weights": weight_totals(self.layers),
+            **self._settings(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; load the network's own state before."""
+        """Take over what :meth:`state_dict` returned.
+
+        The order matters, as the class masks and scales weights when it is made: build it with the arguments it had,
+        then load the network's own state, saved at the same moment, then this one.
+
+        Raises:
+            BadInput: If arguments or weights are others, or the state is damaged; nothing has changed then.
+        """
+        check_state(state, self.layers, self._settings())
         shapes = {name: one.connections for name, one in self.afferents()}
-        if missing := [part for part in ("masks", "ranks", "draws") if part not in state]:
-            raise BadInput(f"state must hold masks, ranks and draws; {', '.join(missing)} missing: give a state_dict()")
-        if set(state["masks"]) != set(shapes):
-            raise BadInput(f"state must have masks of {', '.join(shapes)}; got {', '.join(state['masks'])}")
-        if [len(ranks) for ranks in state["ranks"]] != [layer.units for layer in self.layers]:
-            raise BadInput(f"state must have ranks of {[layer.units for layer in self.layers]} units")
         self.masks = {name: unpacked(state["masks"][name], shape) for name, shape in shapes.items()}
         self.ranks = [ranks.clone() for ranks in state["ranks"]]
         self._draws = state["draws"]
+        self._spread = {name: state.get("spread", self._spread)[name] for name in shapes}
         self._hold()
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the arguments without which a state means something else."""
+        return {"frozen_from": list(self.frozen_from), "fixed_layers": self._fixed}
 
     def _rewire(self, one: Afferents, idle: Tensor, new_weights: NewWeights, keep_outlets: bool) -> Rewired:
         """Drop and grow connections of one set of weights."""
@@ -388,6 +408,27 @@ class StructuralPlasticity:
                     CapacityExhausted,
                     stacklevel=3,
                 )
+
+    def _warn_full(self, places: Iterable[int]) -> None:
+        """Tell, once a task, of layers whose units all belong to earlier tasks, where they freeze at all."""
+        full = [
+            self.layers[place].name
+            for place in places
+            if place >= self._fixed and self.frozen_from[place] < NEVER and bool((self.ranks[place] > 1).all())
+        ]
+        if new := [name for name in full if name not in self._told_full]:
+            self._told_full |= set(new)
+            warnings.warn(
+                f"no idle units left in {', '.join(new)}: earlier tasks have taken all of them, so this one learns "
+                "there with what is not frozen yet, or not at all; use more units in these layers, or let each task "
+                "take fewer: a smaller share of activity (least_share), a larger accuracy_drop where that ends phases",
+                CapacityExhausted,
+                stacklevel=3,
+            )
+
+    def _looks(self) -> int:
+        """Return how often the network is looked at: before anything but fixed layers freezes, and once after."""
+        return 1 + any(bool(self.frozen(place).any()) for place in range(self._fixed, len(self.layers)))
 
     def _hold(self) -> None:
         """Tell what is held of what may learn."""

@@ -6,7 +6,7 @@ channel; a linear layer behind a convolution has a block of columns for each cha
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -64,40 +64,72 @@ class UnitLayer:
         units: Their number.
         afferents: Weights into them, the feed-forward ones first.
         belongings: Modules between this synapse and the next, by name: neurons, normalisation.
+        around: Modules that hold layers of the chain or lie ahead of it, the same for all layers: they serve all units.
+        states: Names of buffers that one run hands to the next step, such as membranes: nothing is held of them.
     """
 
     name: str
     units: int
     afferents: tuple[Afferents, ...]
     belongings: tuple[tuple[str, nn.Module], ...] = field(default=())
+    around: tuple[tuple[str, nn.Module], ...] = field(default=())
+    states: frozenset[str] = frozenset()
 
     def rows(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every tensor but weights that has a row for each unit: biases, thresholds, gains, statistics."""
-        for name, module in [*((one.name, one.module) for one in self.afferents), *self.belongings]:
+        for name, module in self._own():
             for part, tensor in own_tensors(module):
                 weights = part == "weight" and isinstance(module, Synapse)
-                if not weights and tensor.ndim and tensor.shape[0] == self.units:
+                if not weights and self._by_unit(tensor) and f"{name}.{part}" not in self.states:
                     yield f"{name}.{part}", tensor
 
     def shared(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield parameters that all units share, such as a threshold of the whole layer."""
         for name, module in self.belongings:
             for part, tensor in own_tensors(module):
-                if isinstance(tensor, nn.Parameter) and (not tensor.ndim or tensor.shape[0] != self.units):
+                if isinstance(tensor, nn.Parameter) and not self._by_unit(tensor):
                     yield f"{name}.{part}", tensor
 
-    def statistics(self) -> Iterator[tuple[nn.Module, list[str]]]:
-        """Yield modules that keep running statistics, with the names of those: moving a network replaces them."""
-        for _, module in self.belongings:
-            found = [n for n, b in module.named_buffers(recurse=False) if b.ndim and b.shape[0] == self.units]
-            if found:
-                yield module, found
+    def statistics(self) -> Iterator[tuple[str, nn.Module, bool]]:
+        """Yield the buffers that what units answer may depend on: name, module, and whether it has a row for each unit.
+
+        Others in floating point count for all units together: statistics of features behind a flattened convolution, of
+        steps of time, of the whole layer; and those of modules around the chain. A counter is none of them.
+        """
+        for own, modules in ((True, self._own()), (False, self.around)):
+            for name, module in modules:
+                for part, buffer in module.named_buffers(recurse=False):
+                    by_unit = own and self._by_unit(buffer)
+                    counts = by_unit or buffer.is_floating_point() or buffer.is_complex()
+                    if counts and f"{name}.{part}" not in self.states:
+                        yield part, module, by_unit
+
+    def _own(self) -> list[tuple[str, nn.Module]]:
+        return [*((one.name, one.module) for one in self.afferents), *self.belongings]
+
+    def _by_unit(self, tensor: Tensor) -> bool:
+        return tensor.ndim > 0 and tensor.shape[0] == self.units
 
 
 def own_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield parameters and buffers of the module itself."""
     yield from module.named_parameters(recurse=False)
     yield from module.named_buffers(recurse=False)
+
+
+def not_saved(network: nn.Module) -> frozenset[str]:
+    """Return names of buffers that are not saved with the network: without a run, these are taken for states."""
+    return frozenset(
+        f"{name}.{part}"
+        for name, module in network.named_modules(remove_duplicate=False)
+        for part in module._non_persistent_buffers_set
+    )
+
+
+def around_chain(network: nn.Module, chain: Collection[nn.Module]) -> list[tuple[str, nn.Module]]:
+    """Return modules that hold layers of the chain, the network itself among them."""
+    every = network.named_modules()
+    return [pair for pair in every if pair[1] not in chain and any(part in chain for part in pair[1].modules())]
 
 
 def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[UnitLayer]:
@@ -125,25 +157,40 @@ def unit_layers(network: nn.Module, names: Sequence[str] | None = None) -> list[
     check_shared({name: found[name] for name in found})
     layers: list[UnitLayer] = []
     order = list(every)
+    holding = around_chain(network, {found[name] for name in forward})
+    ahead = [(name, every[name]) for name in order[: order.index(forward[0])] if not isinstance(every[name], Synapse)]
+    around = list({module: (name, module) for name, module in [*holding, *ahead]}.values())
+    states = not_saved(network)
     for place, name in enumerate(forward):
         start = order.index(name) + 1
         end = order.index(forward[place + 1]) if place + 1 < len(forward) else len(order)
         between = [(other, every[other]) for other in order[start : max(start, end)]]
         if place + 1 < len(forward):
             check_complete([other for other, _ in between if other in found], name, forward[place + 1])
+        else:
+            between = between[: behind_chain([other for other, _ in between], found)]
         own = [other for other, _ in between if other in found and other.rpartition(".")[2] in ONTO_ITSELF]
         afferents = [feed_forward(name, found[name], layers)]
         afferents += [onto_itself(other, found[other], place, found[name].weight.shape[0]) for other in own]
-        belongings = [(o, module) for o, module in between if not isinstance(module, Synapse)]
+        inner = {module for _, module in around}
+        belongings = [(o, module) for o, module in between if not isinstance(module, Synapse) and module not in inner]
         layers.append(
             UnitLayer(
                 name=name,
                 units=found[name].weight.shape[0],
                 afferents=tuple(afferents),
                 belongings=tuple(belongings),
+                around=tuple(around),
+                states=states,
             )
         )
     return layers
+
+
+def behind_chain(names: Sequence[str], found: Container[str]) -> int:
+    """Return the place of the first weights that are no part of the chain: a head, and what follows belongs to it."""
+    heads = (at for at, name in enumerate(names) if name in found and name.rpartition(".")[2] not in ONTO_ITSELF)
+    return next(heads, len(names))
 
 
 def check_complete(between: Sequence[str], name: str, behind: str) -> None:

@@ -1,6 +1,6 @@
-"""What shows only when a network runs: which layer a module belongs to, and whether units hear others unseen.
+"""What shows only when a network runs: which layer a module belongs to, whether units hear others or move unseen.
 
-Both are found on copies; the network, its states and torch's random numbers stay as they are.
+All is found on copies; the network, its states and torch's random numbers stay as they are.
 """
 
 import copy
@@ -10,14 +10,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from neurocl.plasticity.held_units import HeldUnits
 from neurocl.plasticity.unit_checks import check_front
-from neurocl.plasticity.unit_layers import Afferents, Synapse, UnitLayer, own_tensors, watch_units
+from neurocl.plasticity.unit_layers import Synapse, UnitLayer, own_tensors, watch_units
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.modes import evaluating
 from neurocl.primitives.seeding import generator
 
 ROUNDING = 1e-3  # of the largest activity: a product by events sums in another order than one by all units
 FEW = 1e-3  # share of activities: rounding may move a spike, now and then
+BEHIND = -2  # place of modules that run behind a head: they belong to no layer of the chain
 
 
 def copied(network: nn.Module) -> nn.Module:
@@ -45,10 +47,12 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
     Modules that do not run on ``inputs`` stay where they were registered.
 
     Raises:
-        BadInput: If layers run in another order, a module that learns runs ahead of the first layer, or one with a row
-            for each unit runs behind several layers.
+        BadInput: If layers run in another order, a module that learns runs ahead of the first layer, one with a row for
+            each unit runs behind several layers, or a buffer may be a state or a statistic.
     """
     twin = copied(network)
+    start = {name: buffer.clone() for name, buffer in buffers(twin).items()}
+    around = {name for name, _ in layers[0].around}
     names = {module: name for name, module in twin.named_modules()}
     forward = {layer.name: place for place, layer in enumerate(layers)}
     weights = {one.name for layer in layers for one in layer.afferents}
@@ -61,6 +65,8 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
         if name in forward:
             at[0] = forward[name]
             order.extend([name] if name not in order else [])
+        elif isinstance(module, Synapse) and name not in weights and at[0] in (len(layers) - 1, BEHIND):
+            at[0] = BEHIND
         elif name not in weights and any(True for _ in own_tensors(module)):
             found = homes.setdefault(name, [])
             found.extend([at[0]] if at[0] not in found else [])
@@ -77,10 +83,11 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
         )
     modules = dict(network.named_modules())
     check_front([(name, modules[name]) for name, found in homes.items() if None in found], layers[0].name)
-    taken = set(homes)
+    around |= {name for name, found in homes.items() if None in found}
+    taken = set(homes) | around
     belongings = [[pair for pair in layer.belongings if pair[0] not in taken] for layer in layers]
     for name, found in homes.items():
-        places = [place for place in found if place is not None]
+        places = [] if name in around else [place for place in found if place is not None and place != BEHIND]
         for place in places:
             belongings[place].append((name, modules[name]))
             rows = [t for _, t in own_tensors(modules[name]) if t.ndim and t.shape[0] == layers[place].units > 1]
@@ -89,35 +96,70 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
                     f"module {name!r} must run behind one layer alone, as it has a row for each unit; it runs behind "
                     f"{' and '.join(layers[one].name for one in places)}: give each layer one of its own"
                 )
-    return [replace(layer, belongings=tuple(own)) for layer, own in zip(layers, belongings, strict=True)]
+    serving = tuple((name, modules[name]) for name in modules if name in around)
+    states = states_of_runs(twin, start)
+    found_out = [
+        replace(layer, belongings=tuple(own), around=serving, states=states)
+        for layer, own in zip(layers, belongings, strict=True)
+    ]
+    check_statistics(twin, start, found_out)
+    return found_out
+
+
+def buffers(network: nn.Module) -> dict[str, Tensor]:
+    """Return buffers by the name of their module and their own; those of the network itself begin with a dot."""
+    modules = network.named_modules(remove_duplicate=False)
+    return {f"{name}.{part}": one for name, module in modules for part, one in module.named_buffers(recurse=False)}
+
+
+def states_of_runs(network: nn.Module, start: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return buffers in which a run, in evaluation mode, left a state: of another shape, or moved and not saved."""
+    saved, now = network.state_dict(), buffers(network)
+    return frozenset(
+        name
+        for name, old in start.items()
+        if old.shape != now[name].shape
+        or (name.removeprefix(".") not in saved and not torch.equal(old, now[name].to(old)))
+    )
+
+
+def check_statistics(network: nn.Module, start: Mapping[str, Tensor], layers: Sequence[UnitLayer]) -> None:
+    """Refuse saved buffers of no unit that move in evaluation too: to hold a state would change what units answer."""
+    now, names = buffers(network), {module: name for name, module in network.named_modules()}
+    twins = dict(network.named_modules(remove_duplicate=False))
+    for layer in layers:
+        own = [*((one.name, one.module) for one in layer.afferents), *layer.belongings, *layer.around]
+        known = {module: names[twins[name]] for name, module in own}
+        for part, module, by_unit in layer.statistics():
+            name = f"{known[module]}.{part}"
+            if not by_unit and not bool(torch.isclose(start[name], now[name], rtol=0, atol=0, equal_nan=True).all()):
+                raise BadInput(
+                    f"buffer {name.removeprefix('.')!r} must keep its value in evaluation mode, or be a state of the "
+                    "run; it moves, and whether to hold it cannot be told: register a state with persistent=False, and "
+                    "move a statistic only while self.training"
+                )
 
 
 def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor, *, fixed: int = 0) -> None:
     """Refuse a network in which units answer otherwise when others change that they have no connection from.
 
-    On a copy, a random half of each layer's units loses its connections to the other half; then everything that belongs
-    to it is changed. What the other half answers must stay.
+    On a copy what is 0 is moved, so that gates that start closed are open, and a random half of each layer's units
+    loses its connections to the other half; then everything that belongs to it is changed. What the other half answers
+    must stay.
 
     Raises:
         BadInput: If it does not; the message names the first layer.
     """
     draws = generator(0, "soundness")
     twin = copied(network)
-    modules = dict(twin.named_modules(remove_duplicate=False))
-    own = [
-        replace(
-            layer,
-            afferents=tuple(in_twin(one, modules) for one in layer.afferents),
-            belongings=tuple((name, modules[name]) for name, _ in layer.belongings),
-        )
-        for layer in layers
-    ]
+    own = in_copy(layers, twin)
     changing = [
         torch.randperm(layer.units, generator=draws) < (0 if at < fixed else layer.units // 2)
         for at, layer in enumerate(own)
     ]
     with torch.no_grad():
         for place, layer in enumerate(own):
+            unclose(layer, draws)
             for one in layer.afferents:
                 if one.source >= 0:
                     cut = ~changing[place][:, None] & one.of_sources(changing[one.source])
@@ -127,7 +169,7 @@ def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor,
         for place, layer in enumerate(own):
             change(layer, changing[place], others, draws)
     first = seen(twin, own, inputs)
-    second = seen(other, [in_other(layer, others) for layer in own], inputs)
+    second = seen(other, in_copy(own, other), inputs)
     for place, layer in enumerate(layers):
         kept = ~changing[place]
         pairs = [(a[..., kept], b[..., kept]) for a, b in zip(first[place], second[place], strict=True)]
@@ -143,9 +185,56 @@ def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor,
             )
 
 
-def in_twin(one: Afferents, modules: Mapping[str, nn.Module]) -> Afferents:
-    """Return the same weights in a copy of the network."""
-    return replace(one, module=synapse(one.name, modules))
+def check_still(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> None:
+    """Refuse a network in which a pass in training mode moves what units answer though all of them are held.
+
+    Networks whose runs are not alike even in evaluation, as states go on into the next one, are let through.
+
+    Raises:
+        BadInput: If it does; the message names the first layer.
+    """
+    twin = copied(network)
+    own = in_copy(layers, twin)
+    held = HeldUnits(own)
+    held.hold(
+        [torch.ones(layer.units, dtype=torch.bool) for layer in own],
+        {one.name: torch.ones(one.connections, dtype=torch.bool) for layer in own for one in layer.afferents},
+    )
+    before, again = seen(twin, own, inputs), seen(twin, own, inputs)
+    if not all(alike(a, b) for a, b in zip(before, again, strict=True)):
+        return
+    twin.train()
+    with torch.enable_grad(), torch.random.fork_rng():
+        try:
+            twin(inputs)
+        except ValueError:  # too few samples for a normalisation to train on
+            return
+    for layer, a, b in zip(layers, before, seen(twin, own, inputs), strict=True):
+        if not alike(a, b):
+            raise BadInput(
+                f"units of layer {layer.name!r} must answer in evaluation as they did once they are frozen; a pass in "
+                "training mode moves them though all parameters and buffers are held: look for a tensor that is no "
+                "buffer, or one of whole numbers, and register it with register_buffer, in floating point"
+            )
+
+
+def alike(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Return whether all are equal to the bit."""
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
+
+
+def in_copy(layers: Sequence[UnitLayer], network: nn.Module) -> list[UnitLayer]:
+    """Return the same layers in a copy of the network."""
+    modules = dict(network.named_modules(remove_duplicate=False))
+    return [
+        replace(
+            layer,
+            afferents=tuple(replace(one, module=synapse(one.name, modules)) for one in layer.afferents),
+            belongings=tuple((name, modules[name]) for name, _ in layer.belongings),
+            around=tuple((name, modules[name]) for name, _ in layer.around),
+        )
+        for layer in layers
+    ]
 
 
 def synapse(name: str, modules: Mapping[str, nn.Module]) -> Synapse:
@@ -156,9 +245,17 @@ def synapse(name: str, modules: Mapping[str, nn.Module]) -> Synapse:
     return module
 
 
-def in_other(layer: UnitLayer, modules: Mapping[str, nn.Module]) -> UnitLayer:
-    """Return the same layer in a copy of the network."""
-    return replace(layer, afferents=tuple(in_twin(one, modules) for one in layer.afferents))
+def unclose(layer: UnitLayer, draws: torch.Generator) -> None:
+    """Move whatever is 0: a gate or a gain that starts there would hide what it lets through once it has learnt."""
+    for one in layer.afferents:
+        if not one.module.weight.any():
+            drawn = torch.randn(one.module.weight.shape, generator=draws) / max(1, one.connections[1]) ** 0.5
+            one.module.weight.copy_(drawn)
+    parameters = [tensor for _, tensor in [*layer.rows(), *layer.shared()] if isinstance(tensor, nn.Parameter)]
+    kept = [module.get_buffer(part) for part, module, _ in layer.statistics()]
+    for tensor in [*parameters, *kept]:
+        if tensor.is_floating_point():
+            tensor.add_(0.5 * (tensor == 0))
 
 
 def change(layer: UnitLayer, units: Tensor, modules: Mapping[str, nn.Module], draws: torch.Generator) -> None:

@@ -201,6 +201,7 @@ def test_density_is_kept_unless_a_layer_is_reported_short(seed, density, share):
         assert_invariant(plasticity)
 
 
+@pytest.mark.filterwarnings("ignore:no idle units left:neurocl.plasticity.CapacityExhausted")  # 7 units, 4 tasks
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6))
 def test_ranks_move_between_idle_and_training_in_a_phase_and_by_one_at_the_end_of_a_task(seed):

@@ -30,6 +30,31 @@ class Residual(nn.Module):
         return self.fc3((h + self.fc2(h)).relu()).relu()
 
 
+class Gated(nn.Module):
+    """A residual path behind a gate that starts closed."""
+
+    def __init__(self, gate: nn.Module) -> None:
+        super().__init__()
+        self.fc1, self.fc2, self.gate = nn.Linear(20, 40), nn.Linear(40, 40), gate
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.fc1(x).relu()
+        return self.fc2(h) + self.gate(h)
+
+
+class Gate(nn.Module):
+    def __init__(self, start: torch.Tensor, *, learns: bool = True, rectified: bool = False) -> None:
+        super().__init__()
+        self.rectified = rectified
+        if learns:
+            self.opening = nn.Parameter(start)
+        else:
+            self.register_buffer("opening", start)
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h * (self.opening.relu() if self.rectified else self.opening)
+
+
 class Gained(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -71,6 +96,25 @@ def test_what_shows_only_in_a_run_is_refused_when_activity_is_first_seen():
     turned = nn.Sequential(nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 40))
     with pytest.raises(BadInput, match="order in which they run, 0, 2"):
         StructuralPlasticity(turned, layers=["2", "0"]).activity(torch.rand(4, 40))
+
+
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("shape", [(), (1,), (40,), (1, 40)])
+def test_a_residual_path_behind_a_gate_that_starts_closed_is_refused(shape, learns):
+    with pytest.raises(BadInput, match="'fc2' must hear others through the chain's weights alone"):
+        StructuralPlasticity(Gated(Gate(torch.zeros(shape), learns=learns))).activity(torch.rand(16, 20))
+
+
+def test_a_gate_that_opened_while_the_first_task_was_learnt_is_refused_before_anything_is_lost():
+    network, x = Gated(Gate(-torch.ones(()), rectified=True)), torch.rand(16, 20)
+    plasticity = StructuralPlasticity(network)
+    plasticity.select(plasticity.activity(x), 0.6)
+    with torch.no_grad():
+        network.gate.opening.fill_(0.5)
+    plasticity.activity(x)  # the task goes on, and nothing is frozen yet
+    plasticity.promote()
+    with pytest.raises(BadInput, match="'fc2' must hear others through the chain's weights alone"):
+        plasticity.activity(x)
 
 
 @pytest.mark.parametrize("second", [30, 40])
