@@ -92,15 +92,12 @@ def readouts(claims: list[Claim], seeds: range, out: str) -> int:
             cells = []
             for run in runs:
                 run.learner.answer_by(name)  # type: ignore[attr-defined]
-                seen = evaluate(
-                    run.learner, TestSets(run.stream), range(len(run.stream)), seed=run.job.seed, device="cpu"
-                )
-                cost = run.learner.cost()
-                kilobytes = (cost.memory_bytes + cost.auxiliary_bytes) / 1000
+                tasks = range(len(run.stream))
+                seen = evaluate(run.learner, TestSets(run.stream), tasks, seed=run.job.seed, device="cpu")
+                kilobytes = ((cost := run.learner.cost()).memory_bytes + cost.auxiliary_bytes) / 1000
                 within = [a for a in seen.accuracy_within_task if a is not None]
-                cells.append(
-                    [statistics.fmean(a for a in seen.accuracy if a is not None), statistics.fmean(within), kilobytes]
-                )
+                among_all = [a for a in seen.accuracy if a is not None]
+                cells.append([statistics.fmean(among_all), statistics.fmean(within), kilobytes])
             key = f"{claim.label}, {claim.model}, {name}"
             found[key] = cells
             mean = [statistics.fmean(column) for column in zip(*cells, strict=True)]
@@ -116,10 +113,8 @@ def readouts(claims: list[Claim], seeds: range, out: str) -> int:
 
 
 if __name__ == "__main__":
-    chosen, seeds, out = CLAIMS, SEEDS, OUT
-    if "--quick" in sys.argv:
-        chosen = [claim for claim in CLAIMS if claim.model == "sharp:rate" and "MNIST" in claim.label.split(", ")]
-    if "--whole" in sys.argv:
-        chosen, seeds, out = WHOLE, range(1), f"{OUT}_whole"
+    quick = [claim for claim in CLAIMS if claim.model == "sharp:rate" and "MNIST" in claim.label.split(", ")]
+    sized = (WHOLE, range(1), f"{OUT}_whole") if "--whole" in sys.argv else (CLAIMS, SEEDS, OUT)
+    chosen, seeds, out = (quick, SEEDS, OUT) if "--quick" in sys.argv else sized
     failed = tabulate("SHARP on the MNIST family, discriminants", chosen, seeds=seeds, out=out)
     sys.exit(failed or readouts(chosen, seeds, out))

@@ -37,10 +37,10 @@ from neurocl.plasticity.saturating_step import Saturation as Saturation
 from neurocl.plasticity.saturating_step import saturating_step as saturating_step
 from neurocl.plasticity.stdp import STDP as STDP
 from neurocl.plasticity.stdp import stdp_drive as stdp_drive
-from neurocl.plasticity.structural_plasticity import NEVER as NEVER
 from neurocl.plasticity.structural_plasticity import StructuralPlasticity as StructuralPlasticity
 from neurocl.plasticity.unit_layers import UnitLayer as UnitLayer
 from neurocl.plasticity.unit_layers import unit_layers as unit_layers
+from neurocl.plasticity.unit_ranks import NEVER as NEVER
 from neurocl.plasticity.unit_selection import annealed_share as annealed_share
 from neurocl.plasticity.unit_selection import most_active as most_active
 

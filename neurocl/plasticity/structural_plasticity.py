@@ -7,8 +7,7 @@ answers can then change only through its own weights, and those are held bit for
 Masks, ranks and what is held change together or not at all, so that the class stays whole.
 """
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from neurocl.plasticity.held_units import HeldUnits
 from neurocl.plasticity.rewiring import (
     NEW_WEIGHTS,
     NewWeights,
+    Rewired,
     from_idle_to_others,
     like_present,
     outlets,
@@ -26,18 +26,15 @@ from neurocl.plasticity.rewiring import (
     room_in,
     unpacked,
 )
-from neurocl.plasticity.rewiring import CapacityExhausted as CapacityExhausted
-from neurocl.plasticity.rewiring import Rewired as Rewired
+from neurocl.plasticity.unit_capacity import CapacityLimits
 from neurocl.plasticity.unit_checks import check_units
 from neurocl.plasticity.unit_layers import INPUTS, Afferents, total_activity, unit_layers
+from neurocl.plasticity.unit_ranks import FIXED, NEVER, checked_ranks
 from neurocl.plasticity.unit_selection import most_active
 from neurocl.plasticity.unit_soundness import by_execution, check_sound, check_still
 from neurocl.plasticity.unit_state import check_state, weight_totals
 from neurocl.primitives.checks import BadInput, check_count, check_name, check_number
 from neurocl.primitives.seeding import generator
-
-FIXED = 100  # rank of units that were frozen before the first task
-NEVER = 2**15 - 1  # rank of 16 bits that no unit reaches: units that freeze from there on never do
 
 
 class StructuralPlasticity:
@@ -106,8 +103,7 @@ class StructuralPlasticity:
         ]
         self.masks: dict[str, Tensor] = {}
         self._draws = 0
-        self._told: set[str] = set()  # layers without room for connections
-        self._told_full: set[str] = set()  # layers without idle units, of this task
+        self._limits = CapacityLimits()
         self._spread: dict[str, float] = {}
         names = {name for name, _ in self.afferents()}
         first = self.layers[0].afferents[0]
@@ -122,7 +118,7 @@ class StructuralPlasticity:
             self.masks[name] = (drawn < self.density) | (name in whole)
             with torch.no_grad():
                 one.module.weight.mul_(one.spread(self.masks[name]).to(one.module.weight) * gain)
-        self._warn_sparse()
+        self._limits.tell_sparse(self.masks, self.density)
         self.held = HeldUnits(self.layers)
         self._hold()
 
@@ -206,7 +202,7 @@ class StructuralPlasticity:
         if len(activity) != len(sizes) or given != sizes:
             raise BadInput(f"activity must be one tensor for each layer, of {sizes} units; got {given}")
         chosen = [None if one is None else most_active(one.cpu(), share) for one in activity]
-        self._warn_full([place for place, one in enumerate(activity) if one is not None])
+        self._limits.tell_full([name for name, one in zip(self._full(), activity, strict=True) if one is not None])
         silent = []
         for place, (layer, units) in enumerate(zip(self.layers, chosen, strict=True)):
             ranks = self.ranks[place]
@@ -269,29 +265,20 @@ class StructuralPlasticity:
             BadInput: For an unknown way to weigh; nothing has changed then.
         """
         check_name("way to weigh new connections", new_weights, NEW_WEIGHTS)
-        self._warn_full(range(len(self.layers) - 1))
+        self._limits.tell_full(self._full()[:-1])
         done = []
         for place, layer in enumerate(self.layers):
             for one in layer.afferents:
                 idle = self.ranks[place] == 0
                 done.append(self._rewire(one, idle, new_weights, keep_outlets and one.source != place))
         self._hold()
-        short = [result for result in done if result.short and result.layer not in self._told]
-        if short:
-            self._told |= {one.layer for one in short}
-            warnings.warn(
-                f"no room left to grow connections into idle units of {', '.join(one.layer for one in short)} "
-                f"({', '.join(str(one.short) for one in short)} connections short): later tasks share the units there "
-                "are; use more units in these layers, a smaller least share of activity, or a lower density",
-                CapacityExhausted,
-                stacklevel=2,
-            )
+        self._limits.tell_short(done)
         return done
 
     def promote(self) -> None:
         """End a task: every unit that is not idle rises by one rank, and those that reach theirs freeze."""
         self.ranks = [torch.where(ranks > 0, (ranks + 1).clamp(max=NEVER - 1), ranks) for ranks in self.ranks]
-        self._told_full = set()
+        self._limits.task_ended()
         self._hold()
 
     def reinitialise(self, *, all_plastic: bool = False) -> None:
@@ -397,34 +384,11 @@ class StructuralPlasticity:
         grown = int(new.sum())
         return Rewired(layer=one.name, dropped=dropped, grown=grown, short=dropped - grown)
 
-    def _warn_sparse(self) -> None:
-        """Tell of layers in which most units hear nothing: such a density cannot be kept."""
-        for name, one in self.afferents():
-            rows, columns = one.connections
-            if columns > 1 and rows > 1 and int(self.masks[name].sum()) < rows / 2:
-                warnings.warn(
-                    f"density {self.density:g} leaves layer {name!r} {int(self.masks[name].sum())} connections for "
-                    f"{rows} units, so that most hear nothing: use at least {1 / columns:.2g}, one connection a unit",
-                    CapacityExhausted,
-                    stacklevel=3,
-                )
-
-    def _warn_full(self, places: Iterable[int]) -> None:
-        """Tell, once a task, of layers whose units all belong to earlier tasks, where they freeze at all."""
-        full = [
-            self.layers[place].name
-            for place in places
-            if place >= self._fixed and self.frozen_from[place] < NEVER and bool((self.ranks[place] > 1).all())
-        ]
-        if new := [name for name in full if name not in self._told_full]:
-            self._told_full |= set(new)
-            warnings.warn(
-                f"no idle units left in {', '.join(new)}: earlier tasks have taken all of them, so this one learns "
-                "there with what is not frozen yet, or not at all; use more units in these layers, or let each task "
-                "take fewer: a smaller share of activity (least_share), a larger accuracy_drop where that ends phases",
-                CapacityExhausted,
-                stacklevel=3,
-            )
+    def _full(self) -> list[str | None]:
+        """Return names of layers whose units all belong to earlier tasks, where they freeze at all; else ``None``."""
+        spent = [bool((ranks > 1).all()) for ranks in self.ranks]
+        freezing = [at >= self._fixed and rank < NEVER for at, rank in enumerate(self.frozen_from)]
+        return [layer.name if a and b else None for layer, a, b in zip(self.layers, spent, freezing, strict=True)]
 
     def _looks(self) -> int:
         """Return how often the network is looked at: before anything but fixed layers freezes, and once after."""
@@ -434,25 +398,3 @@ class StructuralPlasticity:
         """Tell what is held of what may learn."""
         frozen = [self.frozen(place) for place in range(len(self.layers))]
         self.held.hold(frozen, self.masks)
-
-
-def checked_ranks(ranks: int | Sequence[int], names: Sequence[str], *, fixed: int) -> tuple[int, ...]:
-    """Return the rank from which on units freeze, for each layer; the first ``fixed`` are frozen in any case."""
-    given = (ranks,) * len(names) if isinstance(ranks, int) else tuple(ranks)
-    if len(given) != len(names):
-        raise BadInput(f"frozen_from must have one rank for each of {len(names)} layers; got {len(given)}")
-    checked = [check_count("frozen_from", rank, at_least=2) for rank in given]
-    if max(checked) > NEVER:
-        raise BadInput(
-            f"frozen_from must be at most {NEVER}, which units never reach; got {max(checked)}: use {NEVER} for layers "
-            "that do not freeze"
-        )
-    checked[:fixed] = [min(rank, FIXED) for rank in checked[:fixed]]
-    for place in range(max(1, fixed + 1), len(names)):
-        if checked[place] < checked[place - 1]:
-            raise BadInput(
-                f"frozen_from must not fall from layer to layer; units of {names[place]!r} would freeze at rank "
-                f"{checked[place]}, and those of {names[place - 1]!r}, which feed them, learn until rank "
-                f"{checked[place - 1]}: give the earlier layer {checked[place]} at most"
-            )
-    return tuple(checked)
