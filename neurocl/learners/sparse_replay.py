@@ -96,6 +96,8 @@ class SparseReplayLearner:
                 f"least_share must be above 0 where phases reach period, or no unit is left to learn; got 0 with "
                 f"phases={phases}, period={period}: use fewer phases, or a longer period"
             )
+        if window is not None:
+            window.check(network)
         self.temperature = check_number("temperature", temperature, above=0)
         self.reinitialise, self.fixed_layers = reinitialise, check_count("fixed_layers", fixed_layers, at_least=0)
         if self.fixed_layers >= len(network.layers):

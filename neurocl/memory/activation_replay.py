@@ -102,6 +102,11 @@ class ActivationReplay:
         return len(self._table)
 
     @property
+    def holds_spikes(self) -> bool:
+        """Whether spikes are all that the store holds, as all but ``"quantised"``."""
+        return STORES[self.store].spikes
+
+    @property
     def labels(self) -> Int64[Tensor, " sample"]:
         """Label of every stored sample."""
         return torch.from_numpy(self._table.labels.astype(np.int64))

@@ -521,6 +521,10 @@ def test_first_layers_that_cannot_be_taken_are_refused_in_one_line(tmp_path):
         ({"least_share": 0, "phases": 30}, "least_share must be above 0 where phases reach period"),
         ({"read": "membranes"}, "what to read"),
         ({"pool": "spike"}, "what to pool"),
+        ({"cut": 1, "read_layers": 4}, r"read_layers must reach .* got 4, and layers.0 is neither: read at most 3"),
+        ({"coding": "rate", "store": "raster"}, r"store must be 'quantised' behind layers.1, which sends rates"),
+        ({"coding": "rate", "store": "count"}, "store must be 'quantised'"),
+        ({"coding": "rate", "store": "events"}, "store must be 'quantised'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_learnt(settings, message):
