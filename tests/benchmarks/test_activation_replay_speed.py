@@ -13,6 +13,7 @@ from neurocl.memory import ActivationReplay
 from neurocl.memory.activity_stores import STORES
 
 STEPS, SAMPLES, NEURONS = 8, 1000, 784
+DENSITIES = [0.02, 0.05, 0.1, 0.2]
 
 
 def spikes(density: float) -> torch.Tensor:
@@ -26,14 +27,14 @@ def filled(store: str, activity: torch.Tensor) -> ActivationReplay:
 
 
 @pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("density", [0.02, 0.1])
+@pytest.mark.parametrize("density", DENSITIES)
 def test_encode(benchmark, store, density):
     activity = spikes(density)
     benchmark(lambda: filled(store, activity))
 
 
 @pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("density", [0.02, 0.1])
+@pytest.mark.parametrize("density", DENSITIES)
 def test_decode(benchmark, store, density):
     memory, places = filled(store, spikes(density)), torch.arange(SAMPLES)
     benchmark(lambda: memory.take(places))
