@@ -14,7 +14,7 @@ from torch import Tensor
 from neurocl.memory.activity_stores import STORES, ActivityStore, Columns, Values, spikes_of
 from neurocl.primitives.checks import BadInput
 
-BLOCK = 2**18  # values coded at a time
+BLOCK = 2**19  # values coded at a time: few enough for the cache, and many for each call of NumPy
 LABELS = 2**15  # labels and tasks are stored in two bytes
 KEYS = ("store", "options", "sequence", "amplitude", "steps", "units", "labels", "tasks", "ids", "columns")
 

@@ -2,6 +2,15 @@
 
 A raster of booleans is a quarter of that. Run by ``pytest tests/benchmarks --benchmark-only``, or with ``-m slow`` for
 the floor alone.
+
+Events on one of two busy cores of a shared EPYC, medians of 21 rounds, beside the same code with addresses packed bit
+by bit, in turns in one process (other runs: encode 0.9 to 1.3 at 10 and 20 %, whose ratios are within 0.15)::
+
+    density  2 %            5 %            7 % (break-even)  10 %           20 %
+    encode   1.50 (x 1.30)  1.17 (x 1.40)  1.10 (x 1.40)     1.17 (x 1.44)  1.30 (x 2.12)
+    decode   3.45 (x 1.14)  2.96 (x 1.54)  2.69 (x 1.81)     2.60 (x 1.96)  1.64 (x 2.38)
+
+With 100 steps, and so 17 bits an address: 1.56 and 3.56 at 2 %, 0.85 and 1.87 at 10 %, beyond break-even.
 """
 
 import time
@@ -41,10 +50,13 @@ def test_decode(benchmark, store, density):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("store", "least"), [("raster", 1.0), ("count", 1.0), ("events", 0.5)])
-def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, least):
-    """Processor time, medians of rounds; events are written at 1 to 1.6, and at half that on a busy one."""
-    activity = spikes(0.02)
+@pytest.mark.parametrize(
+    ("store", "density", "least"),
+    [("raster", 0.02, 1.0), ("count", 0.02, 1.0), ("events", 0.02, 1.0), ("events", 0.07, 0.8), ("events", 0.2, 0.6)],
+)
+def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, density, least):
+    """Processor time, medians of rounds; what is asked of dense events leaves a third for a busy machine."""
+    activity = spikes(density)
     memory, places = filled(store, activity), torch.arange(SAMPLES)
     ways = {"encode": lambda: filled(store, activity), "decode": lambda: memory.take(places)}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
