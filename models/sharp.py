@@ -33,7 +33,7 @@ from neurocl.memory import ActivationReplay, MaskedNeighbours
 from neurocl.networks import CNN, MLP, Conv2d, Direct, Network, Read, Readout
 from neurocl.neurons import LIF
 from neurocl.plasticity import NEVER, StructuralPlasticity
-from neurocl.primitives.checks import BadInput, check_count
+from neurocl.primitives.checks import BadInput, check_count, named_as
 from neurocl.primitives.tasks import Coding, TaskShape
 from neurocl.run.checkpoint import learner_state
 
@@ -99,7 +99,7 @@ def build(config: Config, task_shape: TaskShape, seed: int, device: str = "cpu")
     readouts: dict[str, Discriminants | Neighbours] = {}  # the first answers
     if config.readout != "nearest":
         last = min(check_count("read_layers", config.read_layers), depth)
-        readouts["discriminant"] = Discriminants(
+        readouts["discriminant"] = named_as(last="read_layers")(Discriminants)(
             network, plasticity, last=last, shrinkage=config.shrinkage, read=config.read
         )
     if config.readout != "discriminant":

@@ -12,6 +12,8 @@ from neurocl.learners.active_network import ActiveNetwork
 from neurocl.learners.gradient_learner import Part
 from neurocl.memory import ActivationReplay, RawReplay
 from neurocl.networks import Network, evaluating
+from neurocl.networks.layers import HiddenLayer
+from neurocl.networks.reactivation import place_of
 from neurocl.plasticity.fisher import dense_products
 from neurocl.primitives.annotation import annotated
 from neurocl.primitives.checks import BadInput, check_count
@@ -23,6 +25,10 @@ AT_ONCE = 1024  # samples recorded together
 @runtime_checkable
 class Window(Part, Protocol):
     """Contract: keeps samples of a task that ends, lets go of what is older than its horizon, and replays."""
+
+    def check(self, network: Network) -> None:
+        """Refuse a network whose samples cannot be kept, before it has learnt anything."""
+        ...
 
     def keep(self, network: Network, task: Task) -> None:
         """Keep samples of ``task``, and let go of what the next task will not replay."""
@@ -63,6 +69,18 @@ class ActivationWindow:
             )
         self.memory = memory
         self.layer = memory.cut.name
+
+    def check(self, network: Network) -> None:
+        """Refuse a store of spikes behind a layer that sends none, or averages of some."""
+        layers = [layer for layer in network.layers if isinstance(layer, HiddenLayer)]
+        layer = layers[place_of(self.layer, layers)[0]]
+        spiking = getattr(getattr(layer, "neuron", None), "spiking", False)
+        if self.memory.holds_spikes and not (spiking and not isinstance(getattr(layer, "pool", None), nn.AvgPool2d)):
+            sends = "averages of spikes" if spiking else "rates"
+            raise BadInput(
+                f"store must be 'quantised' behind layers.{self.layer}, which sends {sends}; got "
+                f"{self.memory.store!r}, a code of spikes alone"
+            )
 
     def keep(self, network: Network, task: Task) -> None:
         """Record the task's samples and keep those that the store chooses; see the contract."""
@@ -137,6 +155,9 @@ class RawWindow:
         self.horizon = check_count("horizon", horizon)
         self.seed, self.sequence = seed, sequence
         self.stores: dict[int, RawReplay] = {}
+
+    def check(self, network: Network) -> None:
+        """Accept every network: its inputs are what is kept."""
 
     def keep(self, network: Network, task: Task) -> None:
         """Keep samples of every class of ``task``; see the contract."""

@@ -96,6 +96,8 @@ class SparseReplayLearner:
                 f"least_share must be above 0 where phases reach period, or no unit is left to learn; got 0 with "
                 f"phases={phases}, period={period}: use fewer phases, or a longer period"
             )
+        if window is not None:
+            window.check(network)
         self.temperature = check_number("temperature", temperature, above=0)
         self.reinitialise, self.fixed_layers = reinitialise, check_count("fixed_layers", fixed_layers, at_least=0)
         if self.fixed_layers >= len(network.layers):
@@ -128,7 +130,10 @@ class SparseReplayLearner:
         """Make one step of contrast between the samples of ``batch`` and replayed ones."""
         task = self._task
         if task is None:
-            raise BadInput(f"{self.name}: observe comes after begin_task, and before end_task")
+            raise BadInput(
+                f"{self.name}: observe comes after begin_task, and before end_task; a state that was loaded in the "
+                "middle of a task ends that task: begin it anew"
+            )
         check_batch(batch, self._classes.seen)
         steps_a_phase = self.phase_epochs * math.ceil(task.size / self.schedule.batch_size)
         if self._task_step % steps_a_phase == 0:
@@ -216,7 +221,7 @@ class SparseReplayLearner:
         return {"units": self.plasticity.diagnostics(), **self._report}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that outlives a task."""
+        """Return everything that outlives a task; the phase of a task that is under way does not."""
         self.working.settle()
         return copied(
             {
@@ -231,7 +236,13 @@ class SparseReplayLearner:
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned; the learner must be built from the same config."""
+        """Take over what :meth:`state_dict` returned; the learner must be built from the same config.
+
+        A task under way is over: its optimiser belonged to the weights before, so :meth:`begin_task` comes next.
+        """
+        self.network.zero_grad(set_to_none=True)
+        self._optimiser = self._task = None
+        self._task_step, self._report = 0, {}
         self.network.load_state_dict(state["network"])
         self.plasticity.load_state_dict(state["plasticity"])
         self.working = ActiveNetwork(self.network, self.plasticity, skip_idle=self.working.skip_idle)

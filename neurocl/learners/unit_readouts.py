@@ -148,7 +148,9 @@ class Discriminants:
         self.shrinkage, self.reads = shrinkage, check_name("what to read", read, get_args(Read))
         self.memory: NestedDiscriminant | None = None
         self.provisional: NestedDiscriminant | None = None  # before the first unit is frozen
-        NestedDiscriminant([1], shrinkage=shrinkage)
+        for place in reversed(self._read()):
+            self._block(place)  # refuses layers that cannot be read
+        self._empty()  # and a shrinkage that cannot be
 
     def learn(self, working: ActiveNetwork, task: Task, past: Past | None) -> None:
         """Begin a level of what is frozen now, and add all samples of ``task`` to all levels."""
@@ -238,7 +240,10 @@ class Discriminants:
                 return behind.block
         if isinstance(self.plasticity.layers[place].afferents[0].module, torch.nn.Linear):
             return 1
-        raise BadInput("layers read must be linear, or feed a linear layer; read fewer layers")
+        raise BadInput(
+            f"last must reach back to layers that are linear, or feed a linear layer, alone; got {self.last}, and "
+            f"layers.{place} is neither: read at most {len(self.plasticity.layers) - 1 - place}"
+        )
 
     def _units(self, of_layers: list[Tensor]) -> Bool[Tensor, " unit"]:
         """Return which features belong to the units told by layer."""

@@ -1,5 +1,6 @@
 """A store of hidden activity: what passed a cut of a network, for a few samples of every class."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from neurocl.memory.activity_table import (
     ActivityTable,
     Reactivated,
     as_numbers,
+    as_places,
     check_activity,
     check_labels,
 )
@@ -102,6 +104,11 @@ class ActivationReplay:
         return len(self._table)
 
     @property
+    def holds_spikes(self) -> bool:
+        """Whether spikes are all that the store holds, as all but ``"quantised"``."""
+        return STORES[self.store].spikes
+
+    @property
     def labels(self) -> Int64[Tensor, " sample"]:
         """Label of every stored sample."""
         return torch.from_numpy(self._table.labels.astype(np.int64))
@@ -143,12 +150,13 @@ class ActivationReplay:
 
         Returns:
             ``[T, B, ...]`` from neurocl's networks (one step where they are rate-coded) and from modules called step by
-            step; otherwise as the module gives it.
+            step; otherwise as the module gives it. A module that is called once may be one of either kind: it gives a
+            step of its own, ``[1, B, ...]``, where ``sequence=True`` and its output has no time axis yet.
 
         Raises:
             BadInput: If there is no such cut, it does not run, or it gives no floating-point tensor of one shape.
         """
-        return self.cut.record(network, inputs, *args, **kw)
+        return self.cut.record(network, inputs, *args, sequence=self._table.sequence, **kw)
 
     def observe(self, network: nn.Module, batch: Batch, *, task: int | None = None) -> None:
         """Record the samples of a batch, and offer them; see :meth:`add`."""
@@ -208,16 +216,16 @@ class ActivationReplay:
         label, ids = check_labels(labels, task), as_numbers("sample_ids", sample_ids)
         if len(label) != len(ids):
             raise BadInput(f"labels and sample_ids must be as many; got {len(label)} and {len(ids)}")
-        values, sequence = self._table.oriented(check_activity(activity), len(ids), sequence=self.cut.timed)
         there = self._table.ids[self._table.tasks == task]
         _, once = np.unique(ids, return_index=True)
         new = np.sort(once[~np.isin(ids[once], there)])
-        if not len(new) or (self.horizon is not None and task < self.task - self.horizon):
-            return
         before = self.task, self._groups, dict(vars(self._table))
         try:
-            if task > self.task:
-                self.begin_task(task)
+            if task > self.task and len(new):
+                self.begin_task(task)  # may leave nothing that activity has to be like
+            values, sequence = self._table.oriented(check_activity(activity), len(ids), sequence=self.cut.timed)
+            if not len(new) or (self.horizon is not None and task < self.task - self.horizon):
+                return
             self._groups = {*self._groups, *(task * LABELS + label).tolist()}
             kept = self._chosen(task * LABELS + label[new], ids[new], values, new)
             stay, fresh = kept[kept < len(self)], new[kept[kept >= len(self)] - len(self)]
@@ -249,22 +257,23 @@ class ActivationReplay:
             drawn += [members[torch.cat(orders)[:wanted]]] if wanted else []
         return self.take(torch.cat(drawn) if drawn else torch.zeros(0, dtype=torch.int64), generator)
 
-    def take(self, places: Int64[Tensor, " sample"], generator: torch.Generator | None = None) -> Reactivated:
+    def take(
+        self, places: Tensor | NDArray[Any] | Sequence[int], generator: torch.Generator | None = None
+    ) -> Reactivated:
         """Return the samples at ``places``, which count from 0 to ``len(self) - 1``.
 
         Args:
-            places: Which samples.
+            places: Which samples: whole numbers, or one truth for each stored sample, such as ``memory.labels == 3``.
             generator: Draws spike times where they are left to chance.
 
         Raises:
-            BadInput: If nothing is stored.
+            BadInput: If nothing is stored, or places are none.
         """
-        places = places.cpu()
+        wanted = as_places(places, len(self))
+        activity = self._table.decoded(wanted, generator)
+        chosen = torch.from_numpy(wanted)
         return Reactivated(
-            activity=self._table.decoded(places.numpy(), generator),
-            labels=self.labels[places],
-            tasks=self.tasks[places],
-            sample_ids=self.sample_ids[places],
+            activity=activity, labels=self.labels[chosen], tasks=self.tasks[chosen], sample_ids=self.sample_ids[chosen]
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Stored activity sample by sample: its code, label, task and id, in ascending order of task, label and id."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from neurocl.memory.activity_stores import STORES, ActivityStore, Columns, Values, spikes_of
 from neurocl.primitives.checks import BadInput
 
-BLOCK = 2**18  # values coded at a time
+BLOCK = 2**19  # values coded at a time: few enough for the cache, and many for each call of NumPy
 LABELS = 2**15  # labels and tasks are stored in two bytes
 KEYS = ("store", "options", "sequence", "amplitude", "steps", "units", "labels", "tasks", "ids", "columns")
 
@@ -53,7 +54,12 @@ class ActivityTable:
     """
 
     def __init__(self, store: str, options: dict[str, Any], sequence: bool | None) -> None:
-        self.store, self.options, self.sequence = store, options, sequence
+        self.store, self.options, self._stated = store, options, sequence
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all samples, and what they looked like."""
+        self.sequence = self._stated
         self.amplitude: float | None = None
         self.units: tuple[int, ...] = ()
         self.code: ActivityStore | None = None
@@ -93,9 +99,10 @@ class ActivityTable:
                 f"sequence must say whether activity {list(shape)} is [T, B, ...] or [B, ...]: {samples} samples fit "
                 "both; give sequence=True or False, or add another number of samples first"
             )
-        if not (with_time or without) or 0 in shape[1 + with_time :]:
+        if not (with_time or without) or 0 in (*shape[: int(with_time)], *shape[1 + with_time :]):
             raise BadInput(
-                f"activity must be [T, B, ...] or [B, ...] with B = {samples} as there are labels; got {list(shape)}"
+                f"activity must be [T, B, ...] or [B, ...] with B = {samples} as there are labels, and at least one "
+                f"step and value; got {list(shape)}"
             )
         units, steps = shape[1 + with_time :], shape[0] if with_time else 1
         if self.code is not None and (units != self.units or steps != self.code.steps):
@@ -147,8 +154,10 @@ class ActivityTable:
         self.code, self.amplitude, self.units, self.sequence = code, amplitude, units, sequence
 
     def keep(self, places: NDArray[np.int64]) -> None:
-        """Drop all samples but those at ``places``, ascending."""
-        if self.code is not None and len(places) < len(self):
+        """Drop all samples but those at ``places``, ascending; without any, what comes next may look otherwise."""
+        if not len(places):
+            self.forget()
+        elif self.code is not None and len(places) < len(self):
             self.columns = self.code.take(self.columns, places)
             self.labels, self.tasks, self.ids = self.labels[places], self.tasks[places], self.ids[places]
 
@@ -234,6 +243,26 @@ def check_labels(labels: object, task: int) -> NDArray[np.int64]:
     if len(label) and not (label.min() >= 0 and max(int(label.max()), task) < LABELS):
         raise BadInput(f"labels and task must lie from 0 to {LABELS - 1}; got {label.min()} to {label.max()}")
     return label
+
+
+def as_places(places: object, stored: int) -> NDArray[np.int64]:
+    """Return places, or the truths of a mask over what is stored, as int64."""
+    found = places if isinstance(places, Tensor) else None
+    if isinstance(places, Sequence | np.ndarray) and not isinstance(places, str):
+        try:
+            found = torch.as_tensor(places if len(places) else np.zeros(0, np.int64))
+        except (TypeError, ValueError, RuntimeError, OverflowError):  # ragged, or of things that are no numbers
+            found = None
+    if found is None or found.ndim != 1 or found.is_floating_point() or found.is_complex():
+        what = type(places).__name__ if found is None else f"{found.dtype} {list(found.shape)}"
+        raise BadInput(
+            f"places must be whole numbers in one row, from 0 to {stored - 1}, or a mask of {stored} truths; got {what}"
+        )
+    if found.dtype != torch.bool:
+        return as_numbers("places", found)
+    if len(found) != stored:
+        raise BadInput(f"places must be as many truths as samples are stored, {stored}; got {len(found)}")
+    return found.cpu().nonzero().squeeze(1).numpy()
 
 
 def as_numbers(name: str, tensor: object) -> NDArray[np.int64]:

@@ -52,7 +52,7 @@ class Cut:
         self.name, self.run = name, run
         self.seen: dict[str, Any] = {}
 
-    def record(self, network: nn.Module, inputs: Tensor, *args: Any, **kw: Any) -> Tensor:
+    def record(self, network: nn.Module, inputs: Tensor, *args: Any, sequence: bool | None = None, **kw: Any) -> Tensor:
         """Return what passes the cut; see :meth:`ActivationReplay.record`."""
         check_module(network)
         own = self._own_way(network)
@@ -72,13 +72,14 @@ class Cut:
                 calls = self._collected(network, inputs, args, kw)
                 if not self.seen:
                     self._check_bottleneck(network, inputs, args, kw)
-        recorded = calls[0] if len(calls) == 1 else stacked(calls, self.name)
+        by_step = len(calls) > 1 or (sequence is True and is_one_step(tuple(calls[0].shape), tuple(inputs.shape)))
+        recorded = stacked(calls, self.name) if by_step else calls[0]
         self.seen = {
             "inputs": list(inputs.shape),
             "dtype": str(inputs.dtype).removeprefix("torch."),
             "calls": len(calls),
             "activity": list(recorded.shape),
-            "timed": True if len(calls) > 1 else None,
+            "timed": True if by_step else None,
         }
         return recorded
 
@@ -99,8 +100,11 @@ class Cut:
         chain = None if self.run or args or kw else split_chain(network, str(self.name))
         if chain is not None:
             self._check_units(activity)
+            if self.timed and len(activity) != 1:
+                raise BadInput(f"activity must be of one step, as was recorded at {self.name!r}; got {len(activity)}")
             with at_rest(network):
                 passed = activity.to(kind.dtype).clone()  # a module in place would write into the caller's
+                passed = passed[0] if self.timed else passed
                 for module in chain[1]:
                     passed = module(passed)
                 return passed
@@ -195,11 +199,15 @@ class Cut:
         return torch.zeros(shape, dtype=getattr(torch, self.seen["dtype"]), device=activity.device)
 
     def _batch_axis(self, axis: int) -> int:
-        """Return which axis of the recorded inputs counts samples; 0 unless they look like ``[T, B, ...]``."""
-        shape = self.seen["inputs"]
-        if not axis or len(shape) < 3 or shape[1] != self.seen["activity"][1]:
+        """Return which axis of the recorded inputs counts samples, as ``axis`` of the recorded activity does.
+
+        0 unless they look like ``[T, B, ...]``: samples are as many along their second axis, and not along the first,
+        or there are as many steps.
+        """
+        shape, recorded = self.seen["inputs"], self.seen["activity"]
+        if len(shape) < 3 or shape[1] != recorded[axis]:
             return 0
-        return 1 if shape[0] != shape[1] or shape[0] == self.seen["activity"][0] else 0
+        return 1 if shape[0] != shape[1] or (axis and shape[0] == recorded[0]) else 0
 
 
 def check_module(network: object) -> None:
@@ -227,6 +235,19 @@ def stacked(calls: list[Tensor], name: str | int) -> Tensor:
             "use a module of its own at the cut"
         )
     return torch.stack(calls)
+
+
+def is_one_step(output: tuple[int, ...], inputs: tuple[int, ...]) -> bool:
+    """Return whether the output of a single call is ``[B, ...]`` of one step, and not ``[T, B, ...]`` of several.
+
+    Inputs are ``[T, B, ...]`` or, where the network shows them T times, ``[B, ...]``.
+    """
+    if len(output) < 3:
+        return True
+    if output[:2] == inputs[:2]:
+        return False
+    shown_once = output[0] == inputs[0] and (len(output) == len(inputs) or output[1] != inputs[0])
+    return (inputs[0] == 1 and output[0] == inputs[1]) or shown_once
 
 
 @contextmanager

@@ -156,6 +156,34 @@ def test_a_learner_goes_on_from_its_state_as_if_it_had_never_stopped():
         assert torch.equal(one.predict(inputs), two.predict(inputs))
 
 
+@pytest.mark.parametrize("skip_idle", ["training", "always", "never"])
+def test_a_state_loaded_in_the_middle_of_a_phase_asks_for_the_task_anew_and_then_learns(skip_idle):
+    stream = digits()
+    tasks, settings = list(stream), {"coding": "rate", "skip_idle": skip_idle, "batch_size": 8}
+    learner, fresh = built(stream, **settings), built(stream, **settings)
+    taught(learner, stream, 2)
+    learner.begin_task(tasks[2])
+    batches = list(scheduled(tasks[2], learner.schedule))
+    for batch in batches[:3]:
+        learner.observe(batch)
+    state = learner.state_dict()
+    for one in (learner, fresh):
+        one.load_state_dict(state)
+        with pytest.raises(BadInput, match=r"observe comes after begin_task.*begin it anew"):
+            one.observe(batches[3])
+        with pytest.raises(BadInput, match="must show a batch before it ends"):
+            one.end_task(tasks[2])
+        one.begin_task(tasks[2])
+        before = [p.clone() for p in one.network.parameters()]
+        for batch in batches:
+            one.observe(batch)
+        one.working.settle()
+        assert not all(torch.equal(a, b) for a, b in zip(before, one.network.parameters(), strict=True))
+        one.end_task(tasks[2])
+    for a, b in zip(learner.network.state_dict().values(), fresh.network.state_dict().values(), strict=True):
+        assert torch.equal(a, b), "what the learner did before it was loaded into is still there"
+
+
 @pytest.mark.parametrize("replay", ["activation", "raw", "none"])
 def test_bytes_count_present_connections_alone_and_the_window_only_its_horizon(replay):
     stream = digits()
@@ -503,6 +531,10 @@ def test_first_layers_that_cannot_be_taken_are_refused_in_one_line(tmp_path):
         ({"least_share": 0, "phases": 30}, "least_share must be above 0 where phases reach period"),
         ({"read": "membranes"}, "what to read"),
         ({"pool": "spike"}, "what to pool"),
+        ({"cut": 1, "read_layers": 4}, r"read_layers must reach .* got 4, and layers.0 is neither: read at most 3"),
+        ({"coding": "rate", "store": "raster"}, r"store must be 'quantised' behind layers.1, which sends rates"),
+        ({"coding": "rate", "store": "count"}, "store must be 'quantised'"),
+        ({"coding": "rate", "store": "events"}, "store must be 'quantised'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_learnt(settings, message):

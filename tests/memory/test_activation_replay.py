@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -193,6 +194,30 @@ def test_classes_outside_the_horizon_go(horizon, left):
     assert memory.bytes == 0 or horizon is None
 
 
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("begun", [True, False])
+def test_activity_may_look_otherwise_once_all_before_it_has_gone(store, begun):
+    memory = ActivationReplay("cut", store, per_class=2)
+    memory.add(2 * spikes_for(range(12)), torch.arange(12) % 2, torch.arange(12))
+    if begun:
+        memory.begin_task(2)
+        assert memory.bytes == len(memory) == 0
+    ids, shorter = torch.arange(4), torch.ones(4, 3)
+    memory.add(shorter, ids % 2, ids, task=2)  # no time, other units, another amplitude
+    assert torch.equal(memory.take(ids).activity, shorter)
+    twin = ActivationReplay("cut", store, per_class=2)
+    twin.load_state_dict(memory.state_dict())
+    assert torch.equal(twin.take(ids).activity, shorter)
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("sequence", [True, None])
+def test_no_step_is_no_activity(store, sequence):
+    memory = ActivationReplay("cut", store, sequence=sequence)
+    with pytest.raises(BadInput, match=r"at least one step and value; got \[0, 4, 3\]"):
+        memory.add(torch.zeros(0, 4, 3), torch.zeros(4, dtype=torch.long), torch.arange(4))
+
+
 def test_a_later_task_begins_by_itself_and_one_long_gone_is_passed_over():
     memory = filled()
     offer(memory, range(100, 103), task=2)
@@ -305,8 +330,9 @@ IDS = torch.arange(4)
     [
         ({"activity": torch.rand(STEPS, 4, *UNITS)}, "activity must hold spikes"),
         ({"activity": torch.full((STEPS, 4, *UNITS), torch.inf)}, "activity must be finite"),
-        ({"activity": torch.zeros(STEPS, 4, 3)}, r"activity must have 6 steps of \[2, 5\] values"),
-        ({"activity": torch.zeros(STEPS + 1, 4, *UNITS)}, "activity must have 6 steps"),
+        ({"activity": torch.zeros(STEPS, 4, 3), "task": 1}, r"activity must have 6 steps of \[2, 5\] values"),
+        ({"activity": torch.zeros(STEPS + 1, 4, *UNITS), "task": 1}, "activity must have 6 steps"),
+        ({"activity": torch.zeros(0, 4, *UNITS)}, r"at least one step and value; got \[0, 4, 2, 5\]"),
         ({"activity": torch.zeros(STEPS, 5, *UNITS)}, "with B = 4 as there are labels"),
         ({"activity": torch.zeros(4, dtype=torch.long)}, "activity must be a floating-point tensor"),
         ({"activity": [1.0]}, "activity must be a floating-point tensor .* got list"),
@@ -354,6 +380,39 @@ def test_places_that_are_none_are_refused():
     for places in ([12], [-1, 3]):
         with pytest.raises(BadInput, match="places must lie from 0 to 11"):
             memory.take(torch.tensor(places))
+
+
+def test_places_are_numbers_or_a_mask():
+    memory = filled()
+    wanted = memory.take(torch.tensor([1, 5, 5]))
+    for places in ([1, 5, 5], (1, 5, 5), np.array([1, 5, 5]), torch.tensor([1, 5, 5], dtype=torch.uint8)):
+        assert torch.equal(memory.take(places).activity, wanted.activity)
+        assert torch.equal(memory.take(places).sample_ids, wanted.sample_ids)
+    mask = memory.labels == 1
+    assert 0 < int(mask.sum()) < len(memory)
+    for truths in (mask, mask.tolist(), mask.numpy()):
+        assert torch.equal(memory.take(truths).sample_ids, memory.sample_ids[mask])
+    for none in ([], ~mask & mask):
+        assert memory.take(none).activity.shape == (STEPS, 0, *UNITS)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([0.0, 1.0], r"places must be whole numbers .* 0 to 11, or a mask of 12 truths; got torch.float32 \[2\]"),
+        (torch.tensor([0.5]), "places must be whole numbers .* got torch.float32"),
+        (torch.zeros(2, 2, dtype=torch.long), r"got torch.int64 \[2, 2\]"),
+        (torch.tensor(3), r"got torch.int64 \[\]"),
+        (3, "got int"),
+        ("11", "got str"),
+        ([[1], [2, 3]], "got list"),
+        ([2**70], "got list"),
+        (torch.ones(5, dtype=torch.bool), "as many truths as samples are stored, 12; got 5"),
+    ],
+)
+def test_places_of_another_kind_are_refused(as_installed, places, message):
+    with pytest.raises(BadInput, match=message):
+        filled().take(places)
 
 
 def test_activity_of_any_precision_and_place_is_stored_alike(device):

@@ -54,6 +54,18 @@ class SnnTorchNetwork(nn.Module):
         return total
 
 
+class SnnTorchSequence(SnnTorchNetwork):
+    """The same, over as many steps as the input has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, total = self.first_neuron.init_leaky(), self.second_neuron.init_leaky(), 0.0
+        for now in x:
+            spikes, first = self.first_neuron(3 * self.norm(self.first(now)), first)
+            spikes, second = self.second_neuron(3 * self.second(spikes), second)
+            total = total + spikes + second
+        return total
+
+
 class HiddenSnnTorchNetwork(nn.Module):
     """Neurons that keep their state; nobody resets them but we."""
 
@@ -359,6 +371,73 @@ def test_stored_samples_replay_in_any_number(make):
         wanted = whole(network, x.index_select(axis, drawn.sample_ids))
         found = memory.replay(network, drawn.activity)
     assert torch.allclose(found, wanted, atol=0.05 if make is Rates else 1e-6)
+
+
+class OneStep(nn.Module):
+    """A loop over the steps of a sequence, or over none: an image is shown for one."""
+
+    cut = "neuron"
+
+    def __init__(self, *, image: bool = False) -> None:
+        super().__init__()
+        self.image = image
+        self.first = nn.Conv2d(3, 5, 3) if image else nn.Linear(INPUTS, HIDDEN)
+        self.neuron, self.second = LIF(tau_membrane_ms=5.0).hidden(), nn.Linear(5 if image else HIDDEN, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = 0.0
+        for now in [x] if self.image else x:
+            spikes = self.neuron(8 * self.first(now))
+            total = total + self.second(spikes.mean((2, 3)) if self.image else spikes)
+        return total
+
+
+ONE_STEP = {
+    "snntorch": (lambda: built(SnnTorchSequence), (1, BATCH, INPUTS)),
+    "norse": (NorseLIFNetwork, (1, BATCH, INPUTS)),
+    "norse, sequential": (NorseNetwork, (1, BATCH, INPUTS)),
+    "ours": (OneStep, (1, BATCH, INPUTS)),
+    "an image": (lambda: OneStep(image=True), (BATCH, 3, 6, 6)),
+    "a chain": (lambda: built(rates), (BATCH, INPUTS)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
+def test_one_step_is_recorded_as_one_and_replays_in_any_number(name):
+    make, sizes = ONE_STEP[name]
+    network, x = make().eval(), 5 * torch.rand(sizes)
+    memory = ActivationReplay(network.cut, "quantised", bits=16, per_class=BATCH, sequence=True)
+    activity = memory.record(network, x)
+    assert activity.shape[:2] == (1, BATCH)
+    assert activity.std() > 0, "silent"
+    memory.add(activity, torch.zeros(BATCH, dtype=torch.long), IDS)
+    twin = ActivationReplay(network.cut, "quantised", bits=16)
+    twin.load_state_dict(memory.state_dict())
+    for places in ([3], [4, 0, 2], [0, 1, 2, 3, 4], [0, 0, 1, 2, 3, 4, 4]):
+        with torch.no_grad():
+            wanted = whole(network, x.index_select(1 if sizes[0] == 1 else 0, torch.tensor(places)))
+            for each in (memory, twin):
+                found = each.replay(network, each.take(places).activity)
+                assert torch.allclose(found, wanted, atol=1e-3), places
+    with pytest.raises(BadInput, match="activity must be"):
+        memory.replay(network, torch.cat([activity, activity]))
+
+
+@pytest.mark.parametrize("sequence", [None, False])
+def test_one_step_without_a_time_axis_replays_in_any_number_too(sequence):
+    network, x = OneStep().eval(), 5 * torch.rand(1, BATCH, INPUTS)
+    memory = ActivationReplay("neuron", sequence=sequence)
+    memory.add(memory.record(network, x), torch.zeros(BATCH, dtype=torch.long), IDS)
+    for places in ([2], [4, 0, 2], [0, 0, 1, 2, 3, 4, 4]):
+        with torch.no_grad():
+            assert torch.equal(memory.replay(network, memory.take(places).activity), whole(network, x[:, places]))
+
+
+def test_a_module_that_takes_all_steps_in_one_call_is_not_taken_for_one_step():
+    for network in (built(MultiStepSpikingJelly), built(multi_step_spikingjelly)):
+        for steps in (1, 4, BATCH):
+            activity = ActivationReplay(network.cut, sequence=True).record(network, torch.rand(steps, BATCH, INPUTS))
+            assert activity.shape == (steps, BATCH, HIDDEN)
 
 
 def test_a_loop_of_ones_own_runs_where_it_is_given():

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurocl.memory.activity_stores import STORES, CountStore, EventStore, QuantisedStore, RasterStore, spikes_of
-from neurocl.memory.spike_codes import bits_for, pack_numbers, spread_evenly, unpack_numbers
+from neurocl.memory.spike_codes import (
+    bits_for,
+    pack_eights,
+    pack_events,
+    pack_numbers,
+    spread_evenly,
+    take_events,
+    unpack_eights,
+    unpack_numbers,
+    word,
+)
 from neurocl.primitives.checks import BadInput
 
 SHAPES = st.tuples(st.integers(1, 20), st.integers(0, 5), st.integers(1, 40))  # steps, samples, neurons
@@ -27,6 +37,46 @@ def test_rasters_and_events_come_back_bit_for_bit(kind, shape, density):
     back = store.decode(store.encode(spikes), None)
     assert back.dtype == np.float32
     assert np.array_equal(back, spikes.astype(np.float32))
+
+
+@pytest.mark.parametrize("width", range(1, 65))
+def test_eight_numbers_of_any_width_fill_as_many_bytes_bit_by_bit(width):
+    kind = word(width)
+    numbers = (np.random.default_rng(width).integers(0, 2**64, 40, np.uint64) >> np.uint64(64 - width)).astype(kind)
+    codes = pack_eights(numbers, width)
+    bits = "".join(f"{int(number):0{width}b}" for number in numbers)
+    assert codes.tobytes() == bytes(int(bits[at : at + 8], 2) for at in range(0, 40 * width, 8))
+    back = unpack_eights(codes, width)
+    assert back.dtype == kind
+    assert np.array_equal(back, numbers)
+    assert pack_eights(numbers[:0], width).size == unpack_eights(codes[:0], width).size == 0
+
+
+@given(SHAPES, DENSITIES)
+def test_codes_of_events_are_what_files_hold(shape, density):
+    """Addresses one behind the other, each sample filled up with zeros to a whole byte."""
+    spikes = raster(shape, density)
+    (steps, samples, neurons), events = shape, pack_events(spikes)
+    width, wanted = bits_for(steps * neurons - 1), b""
+    for sample in range(samples):
+        bits = "".join(f"{place:0{width}b}" for place in np.flatnonzero(spikes[:, sample]))
+        bits += "0" * (-len(bits) % 8)
+        wanted += bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
+    assert events.codes.tobytes() == wanted
+    assert events.counts.dtype == np.int32
+    assert np.array_equal(events.counts, spikes.sum((0, 2)))
+
+
+def test_events_of_many_samples_come_back_in_any_order_and_from_any_part():
+    for steps, samples, neurons in ((8, 400, 784), (3, 60_000, 10), (90, 3, 4000)):  # more than go in at a time
+        spikes = raster((steps, samples, neurons), 0.05)
+        store, places = EventStore(steps, neurons), np.random.default_rng(1).permutation(samples)[:500]
+        columns = store.encode(spikes)
+        assert np.array_equal(store.decode(columns, None), spikes.astype(np.float32))
+        taken = take_events(pack_events(spikes), places, steps * neurons)
+        again = pack_events(spikes[:, places])
+        assert np.array_equal(taken.codes, again.codes)
+        assert np.array_equal(store.decode(taken._asdict(), None), spikes[:, places].astype(np.float32))
 
 
 @given(SHAPES, DENSITIES)
