@@ -250,7 +250,9 @@ def as_places(places: object, stored: int) -> NDArray[np.int64]:
     found = places if isinstance(places, Tensor) else None
     if isinstance(places, Sequence | np.ndarray) and not isinstance(places, str):
         try:
-            found = torch.as_tensor(places if len(places) else np.zeros(0, np.int64))
+            plain = np.array(places)  # a copy: torch takes neither foreign byte orders nor negative strides
+            plain = plain.astype(plain.dtype.newbyteorder("="))
+            found = torch.from_numpy(plain if len(plain) or plain.dtype.kind != "f" else plain.astype(np.int64))
         except (TypeError, ValueError, RuntimeError, OverflowError):  # ragged, or of things that are no numbers
             found = None
     if found is None or found.ndim != 1 or found.is_floating_point() or found.is_complex():

@@ -240,14 +240,11 @@ def stacked(calls: list[Tensor], name: str | int) -> Tensor:
 def is_one_step(output: tuple[int, ...], inputs: tuple[int, ...]) -> bool:
     """Return whether the output of a single call is ``[B, ...]`` of one step, and not ``[T, B, ...]`` of several.
 
-    Inputs are ``[T, B, ...]`` or, where the network shows them T times, ``[B, ...]``.
+    Where sizes leave it open it is several: a step of its own costs nothing but a refusal there.
     """
     if len(output) < 3:
         return True
-    if output[:2] == inputs[:2]:
-        return False
-    shown_once = output[0] == inputs[0] and (len(output) == len(inputs) or output[1] != inputs[0])
-    return (inputs[0] == 1 and output[0] == inputs[1]) or shown_once
+    return inputs[0] == 1 and len(output) == len(inputs) - 1 and output[0] == inputs[1] and output[1] != 1
 
 
 @contextmanager

@@ -153,8 +153,8 @@ class StructuralPlasticity:
     def activity(self, inputs: Tensor) -> list[Tensor]:
         """Return each unit's activity on ``inputs`` as it enters the next layer; see :func:`total_activity`.
 
-        The first time, and the first time after units have frozen, :meth:`check` looks at the network as well: gates
-        may have opened since.
+        The first time, and the first time after units of a layer have frozen, :meth:`check` looks at the network as
+        well: gates may have opened since.
         """
         if self._checked < self._looks():
             self.check(inputs)
@@ -391,8 +391,8 @@ class StructuralPlasticity:
         return [layer.name if a and b else None for layer, a, b in zip(self.layers, spent, freezing, strict=True)]
 
     def _looks(self) -> int:
-        """Return how often the network is looked at: before anything but fixed layers freezes, and once after."""
-        return 1 + any(bool(self.frozen(place).any()) for place in range(self._fixed, len(self.layers)))
+        """Return how often the network is looked at: before any but fixed layers freeze, and as each of them does."""
+        return 1 + sum(bool(self.frozen(place).any()) for place in range(self._fixed, len(self.layers)))
 
     def _hold(self) -> None:
         """Tell what is held of what may learn."""

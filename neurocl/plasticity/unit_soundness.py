@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from neurocl.plasticity.held_units import HeldUnits
 from neurocl.plasticity.unit_checks import check_front
-from neurocl.plasticity.unit_layers import Synapse, UnitLayer, own_tensors, watch_units
+from neurocl.plasticity.unit_layers import Synapse, UnitLayer, around_chain, own_tensors, watch_units
 from neurocl.primitives.checks import BadInput
 from neurocl.primitives.modes import evaluating
 from neurocl.primitives.seeding import generator
 
 ROUNDING = 1e-3  # of the largest activity: a product by events sums in another order than one by all units
 FEW = 1e-3  # share of activities: rounding may move a spike, now and then
+TINY = 1e-2  # of a gate: so far closed that what it lets through could be taken for rounding
 BEHIND = -2  # place of modules that run behind a head: they belong to no layer of the chain
 
 
@@ -52,7 +53,7 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
     """
     twin = copied(network)
     start = {name: buffer.clone() for name, buffer in buffers(twin).items()}
-    around = {name for name, _ in layers[0].around}
+    holding = {name for name, _ in around_chain(network, {layer.afferents[0].module for layer in layers})}
     names = {module: name for name, module in twin.named_modules()}
     forward = {layer.name: place for place, layer in enumerate(layers)}
     weights = {one.name for layer in layers for one in layer.afferents}
@@ -83,6 +84,8 @@ def by_execution(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor
         )
     modules = dict(network.named_modules())
     check_front([(name, modules[name]) for name, found in homes.items() if None in found], layers[0].name)
+    # what was registered ahead of the first layer and runs behind one belongs to that one
+    around = {name for name, _ in layers[0].around if name in holding or name not in homes}
     around |= {name for name, found in homes.items() if None in found}
     taken = set(homes) | around
     belongings = [[pair for pair in layer.belongings if pair[0] not in taken] for layer in layers]
@@ -118,7 +121,8 @@ def states_of_runs(network: nn.Module, start: Mapping[str, Tensor]) -> frozenset
     return frozenset(
         name
         for name, old in start.items()
-        if old.shape != now[name].shape
+        if name not in now
+        or old.shape != now[name].shape
         or (name.removeprefix(".") not in saved and not torch.equal(old, now[name].to(old)))
     )
 
@@ -188,7 +192,8 @@ def check_sound(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor,
 def check_still(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> None:
     """Refuse a network in which a pass in training mode moves what units answer though all of them are held.
 
-    Networks whose runs are not alike even in evaluation, as states go on into the next one, are let through.
+    Networks whose runs are not alike even in evaluation, as states go on into the next one, are let through, and those
+    that cannot be trained on the inputs alone.
 
     Raises:
         BadInput: If it does; the message names the first layer.
@@ -200,14 +205,16 @@ def check_still(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor)
         [torch.ones(layer.units, dtype=torch.bool) for layer in own],
         {one.name: torch.ones(one.connections, dtype=torch.bool) for layer in own for one in layer.afferents},
     )
-    before, again = seen(twin, own, inputs), seen(twin, own, inputs)
-    if not all(alike(a, b) for a, b in zip(before, again, strict=True)):
+    other = copied(network)
+    runs = [seen(other, in_copy(layers, other), inputs) for _ in range(3)]
+    if not all(alike(a, b) for again in runs[1:] for a, b in zip(runs[0], again, strict=True)):
         return
+    before = seen(twin, own, inputs)
     twin.train()
     with torch.enable_grad(), torch.random.fork_rng():
         try:
             twin(inputs)
-        except ValueError:  # too few samples for a normalisation to train on
+        except Exception:  # too few samples to normalise, targets that are missing, whatever else it asks for
             return
     for layer, a, b in zip(layers, before, seen(twin, own, inputs), strict=True):
         if not alike(a, b):
@@ -246,7 +253,7 @@ def synapse(name: str, modules: Mapping[str, nn.Module]) -> Synapse:
 
 
 def unclose(layer: UnitLayer, draws: torch.Generator) -> None:
-    """Move whatever is 0: a gate or a gain that starts there would hide what it lets through once it has learnt."""
+    """Move whatever is 0, or tiny as a whole: a gate that starts there hides what it will let through later."""
     for one in layer.afferents:
         if not one.module.weight.any():
             drawn = torch.randn(one.module.weight.shape, generator=draws) / max(1, one.connections[1]) ** 0.5
@@ -255,7 +262,8 @@ def unclose(layer: UnitLayer, draws: torch.Generator) -> None:
     kept = [module.get_buffer(part) for part, module, _ in layer.statistics()]
     for tensor in [*parameters, *kept]:
         if tensor.is_floating_point():
-            tensor.add_(0.5 * (tensor == 0))
+            tiny = bool(tensor.numel()) and float(tensor.abs().max()) < TINY
+            tensor.add_(0.5 if tiny else 0.5 * (tensor == 0))
 
 
 def change(layer: UnitLayer, units: Tensor, modules: Mapping[str, nn.Module], draws: torch.Generator) -> None:
@@ -269,7 +277,7 @@ def change(layer: UnitLayer, units: Tensor, modules: Mapping[str, nn.Module], dr
         found: Tensor = getattr(modules[module], part)
         if tensor.is_floating_point():
             shrunk = found * (0.8 + 0.2 * torch.rand(found.shape, generator=draws).to(found)) + 0.1 * (found == 0)
-            found[units] = shrunk[units]
+            found[units] = shrunk.to(found)[units]
 
 
 def seen(network: nn.Module, layers: Sequence[UnitLayer], inputs: Tensor) -> list[list[Tensor]]:

@@ -385,7 +385,16 @@ def test_places_that_are_none_are_refused():
 def test_places_are_numbers_or_a_mask():
     memory = filled()
     wanted = memory.take(torch.tensor([1, 5, 5]))
-    for places in ([1, 5, 5], (1, 5, 5), np.array([1, 5, 5]), torch.tensor([1, 5, 5], dtype=torch.uint8)):
+    backwards, foreign = np.array([5, 5, 1])[::-1], np.array([1, 5, 5], ">i8")
+    foreign.flags.writeable = False
+    for places in (
+        [1, 5, 5],
+        (1, 5, 5),
+        backwards,
+        foreign,
+        np.array([1, 5, 5]),
+        torch.tensor([1, 5, 5], dtype=torch.uint8),
+    ):
         assert torch.equal(memory.take(places).activity, wanted.activity)
         assert torch.equal(memory.take(places).sample_ids, wanted.sample_ids)
     mask = memory.labels == 1
@@ -399,7 +408,7 @@ def test_places_are_numbers_or_a_mask():
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ([0.0, 1.0], r"places must be whole numbers .* 0 to 11, or a mask of 12 truths; got torch.float32 \[2\]"),
+        ([0.0, 1.0], r"places must be whole numbers .* 0 to 11, or a mask of 12 truths; got torch.float64 \[2\]"),
         (torch.tensor([0.5]), "places must be whole numbers .* got torch.float32"),
         (torch.zeros(2, 2, dtype=torch.long), r"got torch.int64 \[2, 2\]"),
         (torch.tensor(3), r"got torch.int64 \[\]"),

@@ -397,7 +397,6 @@ ONE_STEP = {
     "norse": (NorseLIFNetwork, (1, BATCH, INPUTS)),
     "norse, sequential": (NorseNetwork, (1, BATCH, INPUTS)),
     "ours": (OneStep, (1, BATCH, INPUTS)),
-    "an image": (lambda: OneStep(image=True), (BATCH, 3, 6, 6)),
     "a chain": (lambda: built(rates), (BATCH, INPUTS)),
 }
 
@@ -431,6 +430,28 @@ def test_one_step_without_a_time_axis_replays_in_any_number_too(sequence):
     for places in ([2], [4, 0, 2], [0, 0, 1, 2, 3, 4, 4]):
         with torch.no_grad():
             assert torch.equal(memory.replay(network, memory.take(places).activity), whole(network, x[:, places]))
+
+
+class ShownOverTime(nn.Module):
+    """An image without channels that is shown so many times, all steps in one call of the cut."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps, self.fc, self.cut, self.head = steps, nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.cut(self.fc(x.flatten(1)).expand(self.steps, -1, -1))).mean(0)
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(6, 6), (8, 1), (16, 16), (3, 5)])
+def test_steps_are_not_taken_for_samples_where_there_are_as_many(steps, batch):
+    network = ShownOverTime(steps)
+    memory = ActivationReplay("cut", "quantised", bits=16, per_class=batch, sequence=True)
+    activity = memory.record(network, torch.rand(batch, 8, 8))
+    assert activity.shape == (steps, batch, 12)
+    memory.add(activity, torch.zeros(batch, dtype=torch.long), torch.arange(batch))
+    found = memory.replay(network, memory.take([0]).activity)
+    assert found.shape == (1, 3)
 
 
 def test_a_module_that_takes_all_steps_in_one_call_is_not_taken_for_one_step():

@@ -72,6 +72,28 @@ class Around(nn.Module):
         return self.second(hidden / self.scale)
 
 
+class RegisteredAhead(nn.Module):
+    """A module of the first layer's units that is made before that layer."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.behind, self.first, self.second = module, nn.Linear(10, 30), nn.Linear(30, 20)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.behind(self.first(x)).relu())
+
+
+class Thresholds(Homeostatic):
+    """Thresholds that learn by gradient as well."""
+
+    def __init__(self) -> None:
+        super().__init__(30)
+        self.learnt = nn.Parameter(torch.full((30,), 0.1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x - self.learnt)
+
+
 def behind_convolution(*modules: nn.Module) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), *modules, nn.Linear(54, 20))
 
@@ -90,6 +112,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "the same, in place": (lambda: between(Scaled(in_place=True)), (10,)),
     "a scale of the network": (lambda: Around(ahead=False), (10,)),
     "a scale of the inputs": (lambda: Around(ahead=True), (10,)),
+    "normalisation made ahead of its layer": (lambda: RegisteredAhead(nn.BatchNorm1d(30)), (10,)),
+    "thresholds made ahead of their layer": (lambda: RegisteredAhead(Thresholds()), (10,)),
 }
 
 
@@ -165,3 +189,40 @@ def test_a_head_behind_the_chain_learns_while_units_of_the_chain_are_frozen():
     (network(x) - torch.rand(16, 20)).square().mean().backward()
     optimiser.step()
     assert not any(torch.equal(tensor, before[name]) for name, tensor in network[2:].state_dict().items())
+
+
+class Rising(nn.Module):
+    """A membrane that nobody resets: it is silent at first, and no buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.v = x.detach() * 0 + 0.4 if self.v is None else self.v + 0.4
+        return x * (self.v >= 1.0)
+
+
+class Particular(nn.Module):
+    """What a network may ask for in training: more than a few samples, or targets."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.training or len(x) > 100
+        return x
+
+
+class Dropped(nn.Module):
+    """A buffer that a run throws away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mem", torch.zeros(30), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.mem = None
+        return x
+
+
+@pytest.mark.parametrize("module", [Rising(), Particular(), Dropped()], ids=lambda module: type(module).__name__)
+def test_networks_whose_pass_in_training_tells_nothing_are_let_through(module):
+    assert len(StructuralPlasticity(between(module)).activity(torch.rand(16, 10))) == 2

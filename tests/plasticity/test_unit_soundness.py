@@ -100,9 +100,27 @@ def test_what_shows_only_in_a_run_is_refused_when_activity_is_first_seen():
 
 @pytest.mark.parametrize("learns", [True, False])
 @pytest.mark.parametrize("shape", [(), (1,), (40,), (1, 40)])
-def test_a_residual_path_behind_a_gate_that_starts_closed_is_refused(shape, learns):
+@pytest.mark.parametrize("start", [0.0, 1e-6, 1e-4])
+def test_a_residual_path_behind_a_gate_that_starts_closed_is_refused(shape, learns, start):
     with pytest.raises(BadInput, match="'fc2' must hear others through the chain's weights alone"):
-        StructuralPlasticity(Gated(Gate(torch.zeros(shape), learns=learns))).activity(torch.rand(16, 20))
+        StructuralPlasticity(Gated(Gate(torch.full(shape, start), learns=learns))).activity(torch.rand(16, 20))
+
+
+def test_the_network_is_looked_at_again_whenever_a_layer_freezes_for_the_first_time():
+    network, x = Gated(Gate(-torch.ones(()), rectified=True)), torch.rand(16, 20)
+    plasticity = StructuralPlasticity(network, frozen_from=[2, 3])
+    for _ in range(2):
+        plasticity.select(plasticity.activity(x), 0.6)
+        plasticity.promote()
+        assert plasticity.activity(x)  # closed as yet
+        if bool(plasticity.frozen(0).any()) and not bool(plasticity.frozen(1).any()):
+            with torch.no_grad():
+                network.gate.opening.fill_(0.5)
+            break
+    plasticity.promote()
+    assert bool(plasticity.frozen(1).any())
+    with pytest.raises(BadInput, match="'fc2' must hear others through the chain's weights alone"):
+        plasticity.activity(x)
 
 
 def test_a_gate_that_opened_while_the_first_task_was_learnt_is_refused_before_anything_is_lost():
