@@ -3,7 +3,7 @@
 Left: error of the projection over lateral steps, closed-form rate code and simulated population, on orthonormal rows
 (repaired) and on rows that overlap (three tasks, as published). Right: accuracy after four permutations of the digits.
 
-Run: python experiments/lateral_settling.py   (ten minutes of one core)
+Run: python experiments/lateral_settling.py   (an hour of one core: spiking lateral neurons answer every step)
 """
 
 import statistics

@@ -252,8 +252,12 @@ def test_an_interrupt_while_the_file_is_closed_waits_until_it_is_whole(path, mon
         add(file)
 
     monkeypatch.setattr(views, "add", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        recorder.close()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            recorder.close()
+    finally:
+        signal.signal(signal.SIGINT, before)
     check(path, [0])
     assert not journal_of(path).exists()
     with h5py.File(path) as file:
