@@ -146,17 +146,15 @@ class Layer(HiddenLayer):
 
     def _current_and_credit(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return current over time, up to a factor, its time mean with gradient, and the factor."""
-        bias, scale, options = self.synapse.bias, signal.amplitude, {}
+        bias, scale = self.synapse.bias, signal.amplitude
         with torch.no_grad():
             if isinstance(self.synapse, Linear) and self.normalise is None:
                 current = self.synapse.product(signal.values.flatten(2), spikes=signal.are_spikes)
                 if bias is not None and scale != 1:  # which the factor must not change
                     current += (1 / scale - 1) * bias
-                options["known"] = current.mean(0).mul_(scale)
             else:
                 current, scale = normalised(self.synapse.transmit(signal), self.normalise).values, 1.0
-        mean_current = with_credit(self.synapse, signal, mean, rate, **options)
-        credit = Signal(values=mean_current, time_steps=1, constant=True)
+        credit = Signal(values=with_credit(self.synapse, signal, mean, rate), time_steps=1, constant=True)
         return current, normalised(credit, self.normalise).values, scale
 
     def _current_of_batch(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -166,12 +164,12 @@ class Layer(HiddenLayer):
         return current, current.mean(0), 1.0
 
 
-def with_credit(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor, **options: Tensor) -> Tensor:
+def with_credit(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
     """Return the time mean of the current, with a gradient that pairs errors with the time mean of ``signal``."""
     values = signal.values.flatten(2) if isinstance(synapse, Linear) else signal.values
     equally = [1 / signal.time_steps] * signal.time_steps
     steps = None if signal.constant else Steps(values=values, shares=equally, amplitude=signal.amplitude)
-    return synapse(mean, observed=rate, steps=steps, **options)
+    return synapse(mean, observed=rate, steps=steps)
 
 
 def by_steps(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
@@ -257,7 +255,8 @@ def rates_of(signal: Signal, keep: float) -> tuple[Tensor, Tensor]:
     """Return the signal's credit and weighted rate; those of an input over time are made here."""
     if signal.credit is not None and signal.rate is not None:
         return signal.credit, signal.rate
-    shares = torch.tensor(rate_weights(keep, signal.time_steps)).to(signal.values)
+    values = signal.values
+    shares = torch.tensor(rate_weights(keep, signal.time_steps), dtype=values.dtype, device=values.device)
     rate = torch.tensordot(shares, signal.values, 1)
     return signal.values.mean(0) * signal.amplitude, rate * signal.amplitude
 

@@ -116,7 +116,6 @@ class Linear(nn.Linear):
         credit: Tensor | None = None,
         observed: Tensor | None = None,
         steps: Steps | None = None,
-        known: Tensor | None = None,
     ) -> Tensor:
         """Return ``input @ weight.T + bias``.
 
@@ -127,12 +126,8 @@ class Linear(nn.Linear):
             credit: Rows that the weight gradient pairs with the error in place of ``input``.
             observed: Rows for those who watch the layer by hooks; the layer does not use them.
             steps: For the same: what ``input`` is the average of over time.
-            known: The output, where it was computed already; only gradients are left to arrange.
         """
         check_rows(credit, input)
-        if known is not None:
-            output = give_credit(known, input if credit is None else credit, self.weight, self.bias, None)
-            return send_down(output, input, self.backward_weight(), None)
         if credit is None and self.feedback == "transpose":
             return self._multiplied(input, spikes)
         if credit is None:

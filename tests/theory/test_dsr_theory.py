@@ -306,3 +306,19 @@ def test_the_weight_gradient_takes_as_many_rows_as_the_batch_has():
             layer.register_forward_hook(look, with_kwargs=True)
         network(inputs).sum().backward()
         assert rows == [(6, 30), (6, 40), (6, 35)]
+
+
+def test_an_infinite_current_saturates_and_silences_nobody():
+    current = torch.tensor([math.inf, -math.inf, 1e38]).expand(4, 1, 3)
+    with torch.no_grad():
+        spikes, v = DSRLIF()(current)
+    assert spikes[:, 0].T.tolist() == [[1.0] * 4, [0.0] * 4, [1.0] * 4]
+    assert not v.isnan().any()
+
+
+def test_a_network_learns_under_autocast():
+    network = MLP(shape(30), hidden=(40, 35), encoding=Direct(T), head="single", training="dsr", neuron=DSRLIF)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = functional.cross_entropy(network(torch.rand(6, 30)), torch.arange(6) % 5)
+    loss.backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in network.parameters())
