@@ -14,6 +14,7 @@ Encode falls to 0.96, 0.93 and 0.92 from 7 % on where the neighbour is busier (t
 With 100 steps, and so 17 bits an address: 1.56 and 3.56 at 2 %, 0.85 and 1.87 at 10 %, beyond break-even.
 """
 
+import sys
 import time
 
 import pytest
@@ -53,9 +54,16 @@ def test_decode(benchmark, store, density):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("store", "density", "least"),
-    [("raster", 0.02, 1.0), ("count", 0.02, 1.0), ("events", 0.02, 1.0), ("events", 0.07, 0.8), ("events", 0.2, 0.6)],
+    [
+        ("raster", 0.02, 1.0),
+        ("count", 0.02, 1.0),
+        ("events", 0.02, 1.0),
+        ("events", 0.05, 0.8),
+        ("events", 0.07, 0.8),
+        ("events", 0.2, 0.6),
+    ],
 )
-def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, density, least):
+def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, density, least, capsys):
     """Processor time, medians of rounds; what is asked of dense events leaves a third for a busy machine."""
     activity = spikes(density)
     memory, places = filled(store, activity), torch.arange(SAMPLES)
@@ -67,4 +75,7 @@ def test_a_gigabyte_of_raster_passes_each_way_in_a_second_of_one_core(store, den
             way()
             seconds[name].append(time.process_time() - start)
     rates = {name: 4e-9 * activity.numel() / sorted(found)[5] for name, found in seconds.items()}
+    with capsys.disabled():
+        told = ", ".join(f"{name} {rate:.2f} GB/s" for name, rate in rates.items())
+        sys.stdout.write(f"\n{store}, {density:.0%} of values spikes: {told}, {memory.byte_counts()[1] / 1000:.0f} kB")
     assert min(rates.values()) > least, rates

@@ -11,7 +11,7 @@ SHAPE = TaskShape(input_shape=(1, 28, 28), num_classes=10, num_tasks=5)
 
 
 @pytest.mark.parametrize("coding", ["rate", "spiking"])
-@pytest.mark.parametrize("share", [1.0, 0.8, 0.6, 0.4, 0.2])
+@pytest.mark.parametrize("share", [1.0, 0.98, 0.96, 0.93, 0.9, 0.8, 0.6, 0.4, 0.2])
 def test_training_step(benchmark, coding, share):
     benchmark.group = f"SHARP's network for MNIST, batch of 256, {coding}"
     whole = CNN(
