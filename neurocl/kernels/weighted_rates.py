@@ -40,7 +40,7 @@ def subtracting_spikes(
 ) -> tuple[Float[Tensor, " time *neuron"], Float[Tensor, "*neuron"]]:
     r"""Run :math:`h = keep\,v + (1 - keep)\,a I`, spike where :math:`h \ge fire\_at`, :math:`v = h - s\,threshold`.
 
-    The membrane is kept in units of :math:`a`, which spares a pass over the neurons a step.
+    The membrane is kept in units of :math:`(1 - keep)\,a`, which leaves three passes over the neurons a step.
 
     Args:
         current: ``[T, ...]``; ``[...]`` where ``time_steps`` says how often it comes.
@@ -58,14 +58,14 @@ def subtracting_spikes(
         v, current = v.detach().clone(memory_format=torch.contiguous_format), current.to(v)
         steps = current.shape[0] if time_steps is None else time_steps
         spikes = current.new_empty((steps, *v.shape))
-        if scale != 1:
-            v.div_(scale)
-        level = torch.full((), fire_at / scale, dtype=v.dtype, device=v.device)  # compared faster than a number
+        unit = (1 - keep) * scale
+        v.div_(unit)
+        level = torch.full((), fire_at / unit, dtype=v.dtype, device=v.device)  # compared faster than a number
         for t, fired in enumerate(spikes.unbind(0)):
-            v.mul_(keep).add_(current[t] if time_steps is None else current, alpha=1 - keep)
+            torch.add(current[t] if time_steps is None else current, v, alpha=keep, out=v)
             torch.ge(v, level, out=fired)
-            v.sub_(fired, alpha=threshold / scale)
-    return spikes, v if scale == 1 else v.mul_(scale)
+            v.sub_(fired, alpha=threshold / unit)
+    return spikes, v.mul_(unit)
 
 
 class _RateResponse(torch.autograd.Function):

@@ -146,15 +146,19 @@ class Layer(HiddenLayer):
 
     def _current_and_credit(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
         """Return current over time, up to a factor, its time mean with gradient, and the factor."""
-        bias, scale = self.synapse.bias, signal.amplitude
+        bias, scale, options = self.synapse.bias, signal.amplitude, {}
         with torch.no_grad():
             if isinstance(self.synapse, Linear) and self.normalise is None:
                 current = self.synapse.product(signal.values.flatten(2), spikes=signal.are_spikes)
                 if bias is not None and scale != 1:  # which the factor must not change
                     current += (1 / scale - 1) * bias
+                if self.synapse.takes_products:
+                    shares = current.new_full((len(current),), scale / len(current))
+                    options["product"] = torch.tensordot(shares, current, 1)
             else:
                 current, scale = normalised(self.synapse.transmit(signal), self.normalise).values, 1.0
-        credit = Signal(values=with_credit(self.synapse, signal, mean, rate), time_steps=1, constant=True)
+        mean_current = with_credit(self.synapse, signal, mean, rate, **options)
+        credit = Signal(values=mean_current, time_steps=1, constant=True)
         return current, normalised(credit, self.normalise).values, scale
 
     def _current_of_batch(self, signal: Signal, mean: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, float]:
@@ -164,12 +168,12 @@ class Layer(HiddenLayer):
         return current, current.mean(0), 1.0
 
 
-def with_credit(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:
+def with_credit(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor, **options: Tensor) -> Tensor:
     """Return the time mean of the current, with a gradient that pairs errors with the time mean of ``signal``."""
     values = signal.values.flatten(2) if isinstance(synapse, Linear) else signal.values
     equally = [1 / signal.time_steps] * signal.time_steps
     steps = None if signal.constant else Steps(values=values, shares=equally, amplitude=signal.amplitude)
-    return synapse(mean, observed=rate, steps=steps)
+    return synapse(mean, observed=rate, steps=steps, **options)
 
 
 def by_steps(synapse: Linear | Conv2d, signal: Signal, mean: Tensor, rate: Tensor) -> Tensor:

@@ -81,6 +81,36 @@ class _Credit(torch.autograd.Function):
         return None, None, weight, grad.sum((0, 2, 3)) if of_bias else None, None
 
 
+class _Given(torch.autograd.Function):
+    """A product of a linear layer that somebody computed already, with the derivatives of the product, of any order."""
+
+    @staticmethod
+    # pyrefly: ignore [bad-override]  # torch's stub has the form without setup_context only
+    def forward(ctx: Any, output: Tensor, pre: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(pre, weight)
+        return output.clone()
+
+    @staticmethod
+    # pyrefly: ignore [bad-override]  # torch's stub hides the name of ctx
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        (pre, weight), grad, wants = ctx.saved_tensors, grad_outputs[0], ctx.needs_input_grad
+        rows = grad.reshape(-1, grad.shape[-1])
+        of_weight = rows.t() @ pre.reshape(-1, pre.shape[-1]) if wants[2] else None
+        return None, grad @ weight if wants[1] else None, of_weight, rows.sum(0) if wants[3] else None
+
+
+def given(output: Tensor, pre: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``output``, with the derivatives of ``pre @ weight.T + bias``, which it is.
+
+    Args:
+        output: ``[..., post]`` the product, without gradient, in the type of the others.
+        pre: ``[..., pre]``.
+        weight: ``[post, pre]``.
+        bias: ``[post]``.
+    """
+    return _Given.apply(output.detach(), pre, weight, bias)
+
+
 def send_down(output: Tensor, pre: Tensor, back: Tensor, layout: Layout | None) -> Tensor:
     """Return ``output``, whose error reaches ``pre`` through the weights ``back`` and not those that made it.
 

@@ -11,10 +11,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
+from torch.nn.modules import module
 
 from neurocl.kernels.event_product import event_linear
-from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, layout_of, send_down, sign_weight
+from neurocl.kernels.transforms import inside_compiler, inside_transform
+from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, given, layout_of, send_down, sign_weight
 from neurocl.networks.signal import Signal, Steps
 from neurocl.primitives.checks import BadInput, check_name
 from neurocl.primitives.seeding import generator as seeded_generator
@@ -116,6 +119,7 @@ class Linear(nn.Linear):
         credit: Tensor | None = None,
         observed: Tensor | None = None,
         steps: Steps | None = None,
+        product: Tensor | None = None,
     ) -> Tensor:
         """Return ``input @ weight.T + bias``.
 
@@ -126,9 +130,12 @@ class Linear(nn.Linear):
             credit: Rows that the weight gradient pairs with the error in place of ``input``.
             observed: Rows for those who watch the layer by hooks; the layer does not use them.
             steps: For the same: what ``input`` is the average of over time.
+            product: What is returned, where :attr:`takes_products` and somebody has it; only gradients are arranged.
         """
         check_rows(credit, input)
         if credit is None and self.feedback == "transpose":
+            if product is not None:
+                return given(product, input, self.weight, self.bias)
             return self._multiplied(input, spikes)
         if credit is None:
             output = self._multiplied(input.detach(), spikes)
@@ -137,6 +144,23 @@ class Linear(nn.Linear):
                 output = self._multiplied(input, spikes)
             output = give_credit(output, credit, self.weight, self.bias, None)
         return send_down(output, input, self.backward_weight(), None)
+
+    @property
+    def takes_products(self) -> bool:
+        """Whether a call returns the plain product, so that who has computed it may hand it in.
+
+        Not where a subclass, a parametrisation or somebody's hook may make something else of it, nor under autocast,
+        compilation, ``torch.func`` or forward-mode differentiation, which have their own ways with a product.
+        """
+        return (
+            type(self) is Linear
+            and self.feedback == "transpose"
+            and "forward" not in vars(self)
+            and all(getattr(hook, "keeps_values", False) for hook in self._forward_hooks.values())
+            and not (self._forward_pre_hooks or module._global_forward_hooks or module._global_forward_pre_hooks)
+            and not torch.is_autocast_enabled(self.weight.device.type)
+            and not (inside_compiler() or inside_transform() or forward_ad._current_level >= 0)
+        )
 
     def backward_weight(self) -> Tensor:
         """Return the weights ``[post, pre]`` that an error is multiplied by on its way down."""

@@ -36,6 +36,8 @@ class LayerCircuits:
         freeze_bias: Whether the bias stays what it was once there are old rows.
     """
 
+    keeps_values = True  # as a hook: what it returns has the values of the layer's output
+
     def __init__(
         self,
         name: str,

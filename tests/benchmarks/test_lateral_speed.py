@@ -217,6 +217,7 @@ def test_ten_tasks_take_a_part_of_the_time_of_the_published_order(capsys):
     least = dict.fromkeys(makers, float("inf"))
     for _ in range(ROUNDS):
         for name, step in makers.items():
+            step()  # as in training, a batch follows another one: weights and rows are in the cache
             start = time.process_time()
             step()
             least[name] = min(least[name], time.process_time() - start)
