@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from neurocl import streams
-from neurocl.cli.experiment import save_table, spread
+from neurocl.cli.experiment import asked, save_table, spread
 from neurocl.learners import EWC, GradientLearner, Schedule, Updates, batch_loss
 from neurocl.networks import MLP, Direct
 from neurocl.plasticity import CLASSP, HISTORIES, OnlineEWC
@@ -114,4 +114,5 @@ def main(full: bool, mnist: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--full" in sys.argv, "--mnist" in sys.argv))
+    flags = asked(__doc__, "full", "mnist").flags
+    sys.exit(main("full" in flags, "mnist" in flags))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from neurocl.cli.experiment import asked
 from neurocl.plasticity import STDP, DriveGate, Saturation, saturating_step, stdp_drive
 from neurocl.primitives.files import make_folder, write_json, write_text
 from neurocl.run.plots import COLOURS
@@ -106,4 +107,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

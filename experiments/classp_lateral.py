@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from neurocl import streams
-from neurocl.cli.experiment import save_table, spread
+from neurocl.cli.experiment import asked, save_table, spread
 from neurocl.networks import MLP
 from neurocl.plasticity import CLASSP, attach_lateral
 
@@ -87,4 +87,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

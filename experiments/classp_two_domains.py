@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neurocl.cli.experiment import save_table, spread
+from neurocl.cli.experiment import asked, save_table, spread
 from neurocl.plasticity import CLASSP
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.streams.datasets import load
@@ -114,4 +114,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

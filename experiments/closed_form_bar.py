@@ -9,7 +9,7 @@ Run: python experiments/closed_form_bar.py
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/closed_form_bar"
@@ -35,4 +35,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Closed form on fixed features, class-incremental", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Closed form on fixed features, class-incremental", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

@@ -9,7 +9,7 @@ Run: python experiments/digits_offline.py
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(5)
 OUT = "results/experiments/digits_offline"
@@ -32,4 +32,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Digits, offline, rate-coded", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Digits, offline, rate-coded", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurocl import streams
+from neurocl.cli.experiment import asked
 from neurocl.networks import FoldiakLayer, mean_absolute_correlation, sparseness
 from neurocl.primitives.seeding import generator
 
@@ -113,4 +114,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

@@ -12,7 +12,7 @@ Run: python experiments/foldiak_features.py   (several hours of one core; --whol
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/foldiak_features"
@@ -61,7 +61,7 @@ CLAIMS = [
 WHOLE = [whole(name, coding) for coding in CODINGS for name in ("MNIST", "Fashion-MNIST")]
 
 if __name__ == "__main__":
-    chosen = (WHOLE, range(1), f"{OUT}/whole") if "--whole" in sys.argv else (CLAIMS, SEEDS, OUT)
-    sys.exit(
-        tabulate("Patch features of a lateral circuit, class-incremental", chosen[0], seeds=chosen[1], out=chosen[2])
-    )
+    wanted = asked(__doc__, "whole", rows=True)
+    claims, seeds, out = (WHOLE, range(1), f"{OUT}/whole") if "whole" in wanted.flags else (CLAIMS, SEEDS, OUT)
+    title = "Patch features of a lateral circuit, class-incremental"
+    sys.exit(tabulate(title, claims, seeds=seeds, out=out, asked=wanted))

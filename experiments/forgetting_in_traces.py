@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from neurocl import record
-from neurocl.cli.experiment import Claim, save_table, tabulate
+from neurocl.cli.experiment import Claim, asked, save_table, tabulate
 from neurocl.record import analysis, drawings, overview, plots
 from neurocl.run.job import prepare, safe
 
@@ -114,4 +114,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from neurocl.cli.experiment import Claim, save_table, tabulate
+from neurocl.cli.experiment import Claim, asked, save_table, tabulate
 from neurocl.run.evaluation import TestSets, evaluate
 from neurocl.run.job import reopened
 
@@ -72,7 +72,7 @@ def readouts(claims: list[Claim], seeds: range, out: str) -> int:
 
 
 if __name__ == "__main__":
-    quick = "--quick" in sys.argv
+    quick = "quick" in asked(__doc__, "quick").flags
     all_parts = [([*RATE, *BARS], SEEDS, OUT), (SPIKING, SPIKING_SEEDS, f"{OUT}/spiking")]
     failed = 0
     for claims, seeds, out in [(QUICK, range(1), OUT)] if quick else all_parts:

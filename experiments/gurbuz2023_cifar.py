@@ -13,7 +13,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from neurocl.cli.experiment import Claim, save_table, tabulate
+from neurocl.cli.experiment import Claim, asked, save_table, tabulate
 from neurocl.run.evaluation import TestSets, evaluate
 from neurocl.run.job import reopened, run_name
 
@@ -104,8 +104,9 @@ def readouts(claims: list[Claim]) -> int:
 
 
 if __name__ == "__main__":
+    quick = "quick" in asked(__doc__, "quick").flags
     failed = 0
-    for claims in (FIRST,) if "--quick" in sys.argv else (FIRST, CLAIMS):  # later rows take layers from the first
+    for claims in (FIRST,) if quick else (FIRST, CLAIMS):  # later rows take layers from the first
         failed |= tabulate("SHARP on CIFAR, discriminants", claims, seeds=SEEDS, out=OUT)
         failed |= readouts(claims)
     sys.exit(failed)

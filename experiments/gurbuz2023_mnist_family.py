@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from neurocl.cli.experiment import Claim, save_table, tabulate
+from neurocl.cli.experiment import Claim, asked, save_table, tabulate
 from neurocl.run.evaluation import TestSets, evaluate
 from neurocl.run.job import reopened, run_name
 
@@ -113,8 +113,9 @@ def readouts(claims: list[Claim], seeds: range, out: str) -> int:
 
 
 if __name__ == "__main__":
+    flags = asked(__doc__, "quick", "whole").flags
     quick = [claim for claim in CLAIMS if claim.model == "sharp:rate" and "MNIST" in claim.label.split(", ")]
-    sized = (WHOLE, range(1), f"{OUT}_whole") if "--whole" in sys.argv else (CLAIMS, SEEDS, OUT)
-    chosen, seeds, out = (quick, SEEDS, OUT) if "--quick" in sys.argv else sized
+    sized = (WHOLE, range(1), f"{OUT}_whole") if "whole" in flags else (CLAIMS, SEEDS, OUT)
+    chosen, seeds, out = (quick, SEEDS, OUT) if "quick" in flags else sized
     failed = tabulate("SHARP on the MNIST family, discriminants", chosen, seeds=seeds, out=out)
     sys.exit(failed or readouts(chosen, seeds, out))

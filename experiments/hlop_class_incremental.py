@@ -12,7 +12,7 @@ Run: python experiments/hlop_class_incremental.py   (two hours of one core)
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/hlop_class_incremental"
@@ -53,4 +53,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Class-incremental, replay-free", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Class-incremental, replay-free", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

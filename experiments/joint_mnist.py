@@ -7,7 +7,7 @@ Run: python experiments/joint_mnist.py
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/joint_mnist"
@@ -21,4 +21,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Joint training on MNIST, 3 epochs", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Joint training on MNIST, 3 epochs", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

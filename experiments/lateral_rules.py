@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from neurocl import streams
-from neurocl.cli.experiment import save_table
+from neurocl.cli.experiment import asked, save_table
 from neurocl.plasticity import HebbianRule, LateralCircuit, LateralRule, SimilarityMatching
 from neurocl.plasticity.subspaces import orthonormal_rows
 
@@ -88,4 +88,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

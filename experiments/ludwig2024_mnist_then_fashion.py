@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neurocl.cli.experiment import save_table
+from neurocl.cli.experiment import asked, save_table
 from neurocl.plasticity import CLASSP, OnlineEWC, fisher_diagonal
 from neurocl.primitives.files import read_json
 from neurocl.primitives.seeding import seeded
@@ -113,4 +113,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__, "full")
     sys.exit(main())

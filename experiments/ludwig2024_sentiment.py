@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from neurocl.cli.experiment import save_table, spread
+from neurocl.cli.experiment import asked, save_table, spread
 from neurocl.plasticity import CLASSP, OnlineEWC, fisher_diagonal
 from neurocl.primitives.seeding import generator, seeded
 from neurocl.streams.datasets.sentiment import sentiment_texts
@@ -111,4 +111,4 @@ def main(quick: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--quick" in sys.argv))
+    sys.exit(main("quick" in asked(__doc__, "quick").flags))

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from neurocl import streams
-from neurocl.cli.experiment import save_table
+from neurocl.cli.experiment import asked, save_table
 from neurocl.learners import ProtectedReadout
 from neurocl.run.loop import scheduled
 from neurocl.run.shelf import load_model
@@ -65,4 +65,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__)
     sys.exit(main())

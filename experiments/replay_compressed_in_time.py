@@ -20,7 +20,7 @@ import torch
 from torch import optim
 
 from neurocl import record, streams
-from neurocl.cli.experiment import save_table
+from neurocl.cli.experiment import asked, save_table
 from neurocl.learners import cross_entropy
 from neurocl.memory import ActivationReplay, compressed_in_time
 from neurocl.networks import MLP, Direct
@@ -117,4 +117,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    asked(__doc__, "record")
     sys.exit(main())

@@ -11,7 +11,7 @@ Run: python experiments/vandeven2022_split_mnist.py   (an hour of one core)
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = range(3)
 OUT = "results/experiments/vandeven2022_split_mnist"
@@ -55,4 +55,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Split MNIST, three settings, rate-coded", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Split MNIST, three settings, rate-coded", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

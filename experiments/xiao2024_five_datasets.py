@@ -14,7 +14,7 @@ Run: python experiments/xiao2024_five_datasets.py   (half an hour of one core)
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 from neurocl.streams import known
 
 SEEDS = (2022,)
@@ -67,5 +67,6 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
+    wanted = asked(__doc__, rows=True)
     notes = f"Tasks: {', '.join(TASKS)}."
-    sys.exit(tabulate("Five datasets, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT, notes=notes))
+    sys.exit(tabulate("Five datasets, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT, notes=notes, asked=wanted))

@@ -11,7 +11,7 @@ Run: python experiments/xiao2024_permuted_mnist.py   (about an hour of one core)
 import sys
 from typing import Any
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = (2022,)
 OUT = "results/experiments/xiao2024_permuted_mnist"
@@ -56,4 +56,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Permuted MNIST, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Permuted MNIST, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

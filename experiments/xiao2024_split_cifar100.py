@@ -11,7 +11,7 @@ Run: python experiments/xiao2024_split_cifar100.py   (half an hour of one core)
 
 import sys
 
-from neurocl.cli.experiment import Claim, tabulate
+from neurocl.cli.experiment import Claim, asked, tabulate
 
 SEEDS = (2022,)
 OUT = "results/experiments/xiao2024_split_cifar100"
@@ -63,4 +63,5 @@ CLAIMS = [
 ]
 
 if __name__ == "__main__":
-    sys.exit(tabulate("Split CIFAR-100, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT))
+    wanted = asked(__doc__, rows=True)
+    sys.exit(tabulate("Split CIFAR-100, lateral circuits", CLAIMS, seeds=SEEDS, out=OUT, asked=wanted))

@@ -1,6 +1,7 @@
 """What every file in ``experiments/`` ends in: a list of claims, run, and a table of stated beside obtained numbers."""
 
 import statistics
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from neurocl.cli.display import watching
+from neurocl.cli.runs import seeds_of
+from neurocl.primitives.checks import BadInput
 from neurocl.primitives.files import make_folder, read_json, write_json, write_text
 from neurocl.run.environment import hardware
 from neurocl.run.job import Job, safe
@@ -66,7 +69,69 @@ def text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def tabulate(title: str, claims: Sequence[Claim], *, seeds: Sequence[int], out: str | Path, notes: str = "") -> int:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked for on an experiment's command line.
+
+    Attributes:
+        flags: Names of the flags given, without dashes.
+        rows: Only rows whose label holds this text, in either case; ``None`` means all.
+        seeds: In place of the experiment's own.
+    """
+
+    flags: frozenset[str] = frozenset()
+    rows: str | None = None
+    seeds: tuple[int, ...] | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the table would not be the experiment's."""
+        return self.rows is not None or self.seeds is not None
+
+    def chosen(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Return the rows asked for; ends the program with all their names where there is none."""
+        wanted = (self.rows or "").lower()
+        found = [claim for claim in claims if wanted in claim.label.lower()]
+        if not found:
+            raise SystemExit(f"--rows {self.rows!r} names none of: {'; '.join(claim.label for claim in claims)}")
+        return found
+
+
+def asked(doc: str | None, *flags: str, rows: bool = False) -> Asked:
+    """Read the command line of an experiment: ``--help`` prints ``doc``, and what is not known ends the program.
+
+    Args:
+        doc: Docstring of the file; it says what flags do.
+        flags: Names of flags, without dashes.
+        rows: Whether ``--rows`` and ``--seeds`` are taken too, for :func:`tabulate`.
+    """
+    parser = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False)
+    for flag in flags:
+        parser.add_argument(f"--{flag}", action="store_true", help="see above")
+    if rows:
+        parser.add_argument("--rows", metavar="TEXT", help="only rows whose label holds TEXT; printed, not saved")
+        parser.add_argument("--seeds", type=_seeds, help="0, 0,1,2 or 0-4 in place of the experiment's; likewise")
+    given = vars(parser.parse_args())
+    chosen = frozenset(flag for flag in flags if given[flag])
+    return Asked(flags=chosen, rows=given.get("rows"), seeds=given.get("seeds"))
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(seeds_of(text))
+    except BadInput as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
+def tabulate(
+    title: str,
+    claims: Sequence[Claim],
+    *,
+    seeds: Sequence[int],
+    out: str | Path,
+    notes: str = "",
+    asked: Asked | None = None,
+) -> int:
     """Run every claim with every seed, or go on with what is there, and print and save the table.
 
     Args:
@@ -75,11 +140,13 @@ def tabulate(title: str, claims: Sequence[Claim], *, seeds: Sequence[int], out: 
         seeds: Runs of each row.
         out: Folder of the runs and of ``table.md`` and ``table.json``.
         notes: Printed under the table.
+        asked: What the command line asks for; a table of a part is printed and not saved, its runs are kept.
 
     Returns:
         Exit code: 0 if every run came to its end.
     """
-    folder = Path(out)
+    folder, asked = Path(out), asked or Asked()
+    claims, seeds = asked.chosen(claims), asked.seeds or seeds
     jobs = [claim.job(seed, folder) for claim in claims for seed in seeds]
     with watching(jobs, quiet=False) as watcher:
         outcomes = run_jobs(jobs, watcher)
@@ -88,11 +155,13 @@ def tabulate(title: str, claims: Sequence[Claim], *, seeds: Sequence[int], out: 
         own = outcomes[place * len(seeds) : (place + 1) * len(seeds)]
         rows.append(row_of(claim, [read_json(o.folder / "results.json") for o in own if o.folder is not None]))
     machine = hardware("cpu")
-    runs = f"{len(seeds)} seeds ({', '.join(map(str, seeds))}), mean ± SD"
+    named = ", ".join(map(str, seeds))
+    runs = f"seed {named}" if len(seeds) == 1 else f"{len(seeds)} seeds ({named}), mean ± SD"
     below = f"{runs}; {machine['cpu']}, {machine['cores']} cores. {notes}"
-    make_folder(folder)
-    write_text(folder / "table.md", markdown(title, rows, below))
-    write_json(folder / "table.json", {"title": title, "rows": rows, "notes": below})
+    if not asked.partial:
+        make_folder(folder)
+        write_text(folder / "table.md", markdown(title, rows, below))
+        write_json(folder / "table.json", {"title": title, "rows": rows, "notes": below})
     console = Console(highlight=False)
     if not console.is_terminal:
         console = without_edge(console)
