@@ -52,6 +52,7 @@ def tap_circuits(circuits: LayerCircuits, tell: Tell) -> Callable[[], None]:
         told: dict[str, Any] = {"spiking": False, "ours": True, "fresh": None, "others": nothing, "name": "lateral"}
         tell(Sight(output=answer, timed=x.ndim == axes + 2, **told))
 
+    hook.keeps_values = True  # see LayerCircuits
     return layer.register_forward_hook(hook, with_kwargs=True).remove
 
 

@@ -13,6 +13,7 @@ from neurocl.networks import MLP, Direct, Linear
 from neurocl.neurons import DSRLIF
 from neurocl.plasticity import attach_lateral
 from neurocl.primitives.tasks import TaskShape
+from neurocl.record import Recorder
 
 
 def network(*, bias=True, lateral=False):
@@ -87,6 +88,13 @@ def test_the_output_a_watcher_sees_is_the_product_and_may_be_changed_in_place():
     output.mul_(2).sum().backward()
     torch.testing.assert_close(synapse.weight.grad, 2 * x.sum(0).expand(3, 4))
     torch.testing.assert_close(synapse.bias.grad, torch.full((3,), 4.0))
+
+
+def test_a_recorder_only_looks(tmp_path):
+    made = network(lateral=True)
+    with Recorder(tmp_path / "traces.h5", made, variables=("output", "lateral")):
+        assert len(made.layers[1].synapse._forward_hooks) > 1
+        assert products(made) == 0
 
 
 class Doubled(nn.Module):
