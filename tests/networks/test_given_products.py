@@ -92,7 +92,7 @@ def test_the_output_a_watcher_sees_is_the_product_and_may_be_changed_in_place():
 
 def test_a_recorder_only_looks(tmp_path):
     made = network(lateral=True)
-    with Recorder(tmp_path / "traces.h5", made, variables=("output", "lateral")):
+    with Recorder(tmp_path / "traces.h5", made, variables=("spikes", "lateral")):
         assert len(made.layers[1].synapse._forward_hooks) > 1
         assert products(made) == 0
 
