@@ -37,6 +37,14 @@ Settings = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
+Validation = Annotated[
+    float | None,
+    typer.Option(
+        help="To choose settings by: judge on this share of every class's training samples, held out, and not on test "
+        "samples; results go to a folder of their own.",
+        metavar="SHARE",
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last finished task; skip finished runs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 Workers = Annotated[
@@ -89,6 +97,7 @@ def run(
     out: Out = None,
     record: Record = False,
     settings: Settings = None,
+    validation: Validation = None,
     resume: Resume = False,
     quiet: Quiet = False,
     workers: Workers = None,
@@ -104,9 +113,11 @@ def run(
       neurocl run ridge
       neurocl run replay:rate split-mnist --seeds 0-4
       neurocl run mine.py data.npz --set stream.classes_per_task=1
+      neurocl run ewc split-digits --validation 0.2 --set strength=100
     """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
-    from neurocl.cli.runs import run_models, template
+    from neurocl.cli.runs import judged_by, run_models, template
 
+    settings = judged_by(settings, validation)
     job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
     raise typer.Exit(run_models([model], job, seeds=seeds, settings=settings, quiet=quiet, workers=workers))
 
@@ -126,6 +137,7 @@ def compare(
     out: Out = None,
     record: Record = False,
     settings: Settings = None,
+    validation: Validation = None,
     resume: Resume = False,
     quiet: Quiet = False,
     workers: Workers = None,
@@ -142,8 +154,9 @@ def compare(
       neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4
       neurocl compare split-mnist ewc replay:rate mine.py --seeds 0-4 --resume
     """  # noqa: D301  # typer keeps the lines of a paragraph that begins with a backspace
-    from neurocl.cli.runs import compare_models, template
+    from neurocl.cli.runs import compare_models, judged_by, template
 
+    settings = judged_by(settings, validation)
     job = template(stream, setting=setting, device=device, out=out, record=record, settings=settings, resume=resume)
     raise typer.Exit(compare_models(models or [], job, seeds=seeds, settings=settings, quiet=quiet, workers=workers))
 

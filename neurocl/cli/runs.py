@@ -47,6 +47,12 @@ def template(
     )
 
 
+def judged_by(settings: Sequence[str] | None, share: float | None) -> list[str]:
+    """Return the settings with those of ``--validation SHARE``."""
+    held_out = [] if share is None else [f"stream.validation={share:g}", "stream.judged_on=validation"]
+    return [*(settings or ()), *held_out]
+
+
 def run_models(
     models: Sequence[str], job: Job, *, seeds: str, settings: Sequence[str] | None, quiet: bool, workers: int | None
 ) -> int:

@@ -266,7 +266,12 @@ def notes_on(configs: Sequence[dict[str, Any]], setting: str) -> list[str]:
         if bar
         else []
     )
+    judges = {config["stream_options"].get("judged_on") for config in configs}
+    held_out = (
+        ["judged on held-out training samples; test samples were not looked at"] if "validation" in judges else []
+    )
     return [
+        *held_out,
         f"hardware: {'; '.join(sorted(machines))}",
         *(f"loss mask: softmax over {meaning.get(m, m)} in {', '.join(names)}" for m, names in masks.items()),
         "task-IL: the same scores with the argmax limited to the classes of the sample's task"

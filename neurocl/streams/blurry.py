@@ -116,7 +116,9 @@ def blurry_stream(
     for index, (ids, group) in enumerate(zip(train, groups, strict=True)):
         _, validation, test = prepared.of_classes(group, label_of_class)
         own = Rows(ids=ids, labels=label_of_class[data.train_classes[ids]])
-        portions.append(Portion(data=data, train=own, validation=validation, test=test, scale=scale, test_group=index))
+        portions.append(
+            Portion(data=prepared.data, train=own, validation=validation, test=test, scale=scale, test_group=index)
+        )
     return Stream(
         portions,
         name=name or f"blurry-{data.name}",

@@ -131,6 +131,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "datasets": _names,
     "disjoint": _number,
     "first_task_classes": _whole,
+    "judged_on": _word,
     "normalise": _word_or_pair,
     "novel": _number,
     "permutation": _word_or_wholes,

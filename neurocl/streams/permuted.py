@@ -88,7 +88,7 @@ def permuted_stream(
     scale = prepared.scale(prepared.train)
     portions = [
         Portion(
-            data=data, train=train, validation=validation, test=test, scale=scale,
+            data=prepared.data, train=train, validation=validation, test=test, scale=scale,
             permutation=permutations[index], first_id=index * data.largest, test_group=index,
         )
         for index, (train, validation, test) in enumerate(rows)

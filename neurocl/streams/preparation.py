@@ -8,11 +8,13 @@ These options are common to all builders (and to ``neurocl.streams.open``):
 - ``train_per_class``, ``test_per_class``: keep only so many samples of each class (default: all);
 - ``subset``: which ones: ``"first"`` (default) or ``"seeded"``;
 - ``validation``: share of each class's training samples to hold out, chosen by the seed (default 0). Hyperparameters
-  belong on these, never on test samples.
+  belong on these, never on test samples;
+- ``judged_on``: ``"test"`` (default), or ``"validation"``: held-out training samples take the place of the test
+  samples, which are not looked at; ``test_per_class`` then limits nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -25,6 +27,7 @@ from neurocl.streams.portion import Rows
 
 CLASS_ORDERS = ("natural", "seeded")
 SUBSETS = ("first", "seeded")
+JUDGES = ("test", "validation")
 
 
 class Preparation(TypedDict, total=False):
@@ -36,6 +39,7 @@ class Preparation(TypedDict, total=False):
     test_per_class: int | None
     subset: str
     validation: float
+    judged_on: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +51,7 @@ class Prepared:
         order: Class indices in the order of the stream.
         train: Indices of training samples, ascending.
         validation: Indices of held-out training samples, ascending.
-        test: Indices of test samples, ascending.
+        test: Indices of samples to be judged on, ascending.
         normalise: As the user gave it.
     """
 
@@ -86,6 +90,7 @@ def prepare(
     test_per_class: int | None = None,
     subset: str = "first",
     validation: float = 0.0,
+    judged_on: str = "test",
 ) -> Prepared:
     """Order classes and choose samples; the module describes the options.
 
@@ -104,6 +109,14 @@ def prepare(
             f"class {data.class_names[untested[0]]!r} of {data.name} has no test samples: "
             "add some, or drop its training samples"
         )
+    if check_name("judge", judged_on, JUDGES) == "validation":
+        if share == 0:
+            raise BadInput(
+                "judged_on='validation' needs samples to judge on: hold a share of each class's training samples out, "
+                "such as validation=0.1"
+            )
+        data = replace(data, test=data.train, test_classes=data.train_classes)
+        test = held_out
     return Prepared(
         data=data,
         order=_class_order(data, class_order, seed),

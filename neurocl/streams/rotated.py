@@ -123,7 +123,7 @@ def rotated_stream(
     background = data.value_range[0] if data.value_range else float(data.train[torch.from_numpy(prepared.train)].min())
     portions = [
         Portion(
-            data=data, train=train, validation=validation, test=test, scale=scale,
+            data=prepared.data, train=train, validation=validation, test=test, scale=scale,
             view=Rotation(angle_degrees=degrees[index], background=background),
             first_id=index * data.largest, test_group=index,
         )

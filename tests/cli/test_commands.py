@@ -77,6 +77,15 @@ def test_settings_of_the_stream_reach_it(call):
     assert config["stream_options"] == {"classes_per_task": "5"}
 
 
+def test_settings_are_chosen_on_held_out_samples_in_a_folder_of_their_own(call):
+    code, shown, _ = call("run", SOFTMAX, "--validation", "0.25", "--set", "stream.tasks=5")
+    assert code == 0
+    assert "judged on held-out training samples" in shown
+    (run,) = Path("results/split-digits+tasks=5+validation=0.25+judged_on=validation").rglob("results.json")
+    options = json.loads((run.parent / "config.json").read_text())["stream_options"]
+    assert options == {"tasks": "5", "validation": "0.25", "judged_on": "validation"}
+
+
 def test_your_own_arrays_run_from_a_file(call):
     save_arrays(Path("mine.npz"))
     code, out, _ = call("run", SOFTMAX, "mine.npz", "--quiet")
@@ -226,6 +235,11 @@ MISTAKES = {
     "show nothing": (["show", "nowhere"], "no model named 'nowhere'"),
     "show an empty folder": (["show", "empty"], "empty holds no finished run"),
     "show a trace that is not there": (["show", "traces.h5"], "there is no file traces.h5"),
+    "validation of nothing": (
+        ["run", SOFTMAX, "--validation", "0"],
+        "hold a share of each class's training samples out",
+    ),
+    "validation twice": (["run", SOFTMAX, "--validation", "0.1", "--set", "stream.validation=0.2"], "given twice"),
     "list nonsense": (["list", "modles"], "did you mean 'models'"),
     "copy nothing": (["copy", "nowhere", "mine.py"], "no model or experiment named 'nowhere'"),
     "copy over a file": (["copy", "finetune", "taken.py"], "taken.py exists already"),

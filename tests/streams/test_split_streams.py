@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from neurocl import streams
 from neurocl.primitives.checks import BadInput
+from neurocl.streams.builders import BUILDERS
 from neurocl.streams.stream import Stream
 
 
@@ -151,6 +152,25 @@ def test_held_out_samples_are_the_asked_share_of_every_class() -> None:
     stream = streams.split(*arrays(4, train=10), validation=0.2)
     assert stream.validation(0).labels.bincount().tolist() == [2, 2]
     assert stream.task(0).size == 16
+
+
+@pytest.mark.parametrize("spec", [f"{kind}-digits" for kind in BUILDERS])
+def test_who_judges_on_held_out_samples_never_looks_at_test_samples(spec: str) -> None:
+    options = {"validation": 0.2, "train_per_class": 20}
+    held_out = streams.open(spec, seed=3, options=options)
+    judged = streams.open(spec, seed=3, options=options | {"judged_on": "validation"})
+    assert judged.shape == held_out.shape
+    assert judged.digest != held_out.digest
+    trained: set[int] = set()
+    for index in range(len(judged)):
+        trained.update(ids_of(judged, index))
+        assert ids_of(judged, index) == ids_of(held_out, index)
+        wanted, found = held_out.validation(index), judged.test(index)
+        assert torch.equal(found.inputs, wanted.inputs)
+        assert torch.equal(found.labels, wanted.labels)
+        assert torch.equal(found.sample_ids, wanted.sample_ids)
+        assert torch.equal(judged.validation(index).labels, wanted.labels)
+        assert not trained & set(found.sample_ids.tolist())
 
 
 def test_skew_makes_the_first_classes_frequent() -> None:

@@ -98,6 +98,8 @@ def test_test_samples_are_checked_like_training_samples() -> None:
         ({"first_task_classes": 5}, "first_task_classes must be at most the number of classes"),
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"validation": 1.0}, "validation must be a finite number at least 0 and less than 1; got 1.0"),
+        ({"judged_on": "validation"}, "judged_on='validation' needs samples to judge on: hold a share"),
+        ({"judged_on": "train", "validation": 0.5}, "no judge named 'train'; known: test, validation"),
         ({"train_per_class": 0}, "train_per_class must be a whole number of at least 1"),
         ({"train_per_class": 1, "validation": 0.5}, "needs at least two training samples of every class"),
         ({"class_order": [0, 1, 2]}, "class_order must name each of the 4 classes"),
