@@ -40,7 +40,9 @@ def subtracting_spikes(
 ) -> tuple[Float[Tensor, " time *neuron"], Float[Tensor, "*neuron"]]:
     r"""Run :math:`h = keep\,v + (1 - keep)\,a I`, spike where :math:`h \ge fire\_at`, :math:`v = h - s\,threshold`.
 
-    The membrane is kept in units of :math:`(1 - keep)\,a`, which leaves three passes over the neurons a step.
+    Where :math:`a` is not 1, the membrane is kept in units of :math:`(1 - keep)\,a`, which leaves three passes over the
+    neurons a step; a constant current takes as many. Otherwise every operation is that of the neurons' single step, so
+    that spikes and membranes are bit for bit the same.
 
     Args:
         current: ``[T, ...]``; ``[...]`` where ``time_steps`` says how often it comes.
@@ -58,11 +60,18 @@ def subtracting_spikes(
         v, current = v.detach().clone(memory_format=torch.contiguous_format), current.to(v)
         steps = current.shape[0] if time_steps is None else time_steps
         spikes = current.new_empty((steps, *v.shape))
-        unit = (1 - keep) * scale
+        wide = v.dtype in (torch.float32, torch.float64)  # half precision has not the range for other units
+        unit = (1 - keep) * scale if scale != 1 and wide else scale
+        gain = (1 - keep) * scale / unit
         v.div_(unit)
         level = torch.full((), fire_at / unit, dtype=v.dtype, device=v.device)  # compared faster than a number
+        drive = current if gain == 1 else torch.empty_like(v)
+        if time_steps is not None and gain != 1:
+            torch.mul(current, gain, out=drive)
         for t, fired in enumerate(spikes.unbind(0)):
-            torch.add(current[t] if time_steps is None else current, v, alpha=keep, out=v)
+            if time_steps is None:
+                drive = current[t] if gain == 1 else torch.mul(current[t], gain, out=drive)
+            torch.add(drive, v, alpha=keep, out=v)
             torch.ge(v, level, out=fired)
             v.sub_(fired, alpha=threshold / unit)
     return spikes, v.mul_(unit)

@@ -10,6 +10,7 @@ Source:
     important is weight symmetry in backpropagation; Xiao et al. 2022, Online training through time.
 """
 
+import math
 from typing import Any, Literal, get_args
 
 import torch
@@ -74,8 +75,8 @@ class _Credit(torch.autograd.Function):
         (credit,), grad = ctx.saved_tensors, grad_outputs[0]
         of_bias = ctx.needs_input_grad[3]
         if ctx.layout is None:
-            rows = grad.reshape(-1, grad.shape[-1])
-            weight = rows.t() @ credit.reshape(-1, credit.shape[-1])
+            rows = rows_of(grad)
+            weight = rows.t() @ rows_of(credit)
             return None, None, weight, rows.sum(0) if of_bias else None, None
         weight = nn.grad.conv2d_weight(credit, ctx.shape, grad, *ctx.layout)
         return None, None, weight, grad.sum((0, 2, 3)) if of_bias else None, None
@@ -87,16 +88,22 @@ class _Given(torch.autograd.Function):
     @staticmethod
     # pyrefly: ignore [bad-override]  # torch's stub has the form without setup_context only
     def forward(ctx: Any, output: Tensor, pre: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(pre, weight)
+        wants = ctx.needs_input_grad  # what no gradient asks for may be changed in place by then
+        ctx.save_for_backward(pre if wants[2] else None, weight if wants[1] else None)
         return output.clone()
 
     @staticmethod
     # pyrefly: ignore [bad-override]  # torch's stub hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (pre, weight), grad, wants = ctx.saved_tensors, grad_outputs[0], ctx.needs_input_grad
-        rows = grad.reshape(-1, grad.shape[-1])
-        of_weight = rows.t() @ pre.reshape(-1, pre.shape[-1]) if wants[2] else None
+        rows = rows_of(grad)
+        of_weight = rows.t() @ rows_of(pre) if wants[2] else None
         return None, grad @ weight if wants[1] else None, of_weight, rows.sum(0) if wants[3] else None
+
+
+def rows_of(values: Tensor) -> Tensor:
+    """Return ``values`` with all axes but the last taken as one, also where the last is empty."""
+    return values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
 
 
 def given(output: Tensor, pre: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.modules import module
 
 from neurocl.kernels.event_product import event_linear
-from neurocl.kernels.transforms import inside_compiler, inside_transform
+from neurocl.kernels.transforms import inside_autocast, inside_compiler, inside_transform
 from neurocl.networks.propagation import FEEDBACKS, Feedback, give_credit, given, layout_of, send_down, sign_weight
 from neurocl.networks.signal import Signal, Steps
 from neurocl.primitives.checks import BadInput, check_name
@@ -158,8 +158,8 @@ class Linear(nn.Linear):
             and "forward" not in vars(self)
             and all(getattr(hook, "keeps_values", False) for hook in self._forward_hooks.values())
             and not (self._forward_pre_hooks or module._global_forward_hooks or module._global_forward_pre_hooks)
-            and not torch.is_autocast_enabled(self.weight.device.type)
-            and not (inside_compiler() or inside_transform() or forward_ad._current_level >= 0)
+            and not (inside_autocast(self.weight.device.type) or forward_ad._current_level >= 0)
+            and not (inside_compiler() or inside_transform())
         )
 
     def backward_weight(self) -> Tensor:

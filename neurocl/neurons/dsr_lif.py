@@ -47,7 +47,7 @@ def dsr_lif_step(
     Source:
         Meng et al. 2022, DSR, CVPR. Differs: spikes are 0 or 1; :attr:`DSRLIF.amplitude` is what they carry.
     """
-    h = torch.add(v * keep, current.to(v), alpha=1 - keep)
+    h = torch.add(current.to(v) * (1 - keep), v, alpha=keep)
     spikes = surrogate(h - fire_at * threshold, fire="at")
     return spikes, h - spikes * threshold
 

@@ -160,7 +160,8 @@ class LateralCircuit(nn.Module):
         check_rows(rows, self.old)
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
             check_activity(rows)
-        self.learn_from(rows)
+        with torch.autocast(rows.device.type, enabled=False):
+            self.learn_from(rows)
 
     def learn_from(
         self, rows: Float[Tensor, "sample pre"], unexplained: Float[Tensor, "sample pre"] | None = None

@@ -112,7 +112,7 @@ class HebbianRule:
             answer = rows.answer_of(source)
             left = torch.addmm(unexplained, answer, rows.new, alpha=-1)
             first = first or [answer, left]
-            change = torch.addmm(rows.new, answer.T, left, beta=0, alpha=1 / len(source))
+            change = torch.addmm(rows.new, answer.T, left, beta=0, alpha=1 / max(1, len(source)))
             rows.velocity.lerp_(change.clamp_(-self.clamp, self.clamp), 1 - self.momentum)
             rows.new.add_(rows.velocity, alpha=self.learning_rate)
         return first[0], first[1]

@@ -9,17 +9,19 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from neurocl.networks import MLP, Direct, Linear
+from neurocl.networks import MLP, Direct, Linear, Poisson, Signal
+from neurocl.networks.layers import Layer
 from neurocl.neurons import DSRLIF
 from neurocl.plasticity import attach_lateral
 from neurocl.primitives.tasks import TaskShape
 from neurocl.record import Recorder
 
+SHAPE = TaskShape(input_shape=(30,), num_classes=5, num_tasks=2, setting="domain-incremental")
+
 
 def network(*, bias=True, lateral=False):
-    shape = TaskShape(input_shape=(30,), num_classes=5, num_tasks=2, setting="domain-incremental")
     made = MLP(
-        shape, hidden=(40, 35), bias=bias, encoding=Direct(6), head="single", training="dsr", neuron=DSRLIF, seed=0
+        SHAPE, hidden=(40, 35), bias=bias, encoding=Direct(6), head="single", training="dsr", neuron=DSRLIF, seed=0
     ).double()
     if lateral:
         attach_lateral(made, rows=5).begin_task()
@@ -79,6 +81,34 @@ def test_gradients_of_gradients_are_those_of_the_product():
     for one, other in zip(given, multiplied, strict=True):
         assert one.abs().max() > 0
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-15)
+
+
+def test_what_no_gradient_asks_for_may_be_changed_before_the_backward_pass():
+    made = MLP(SHAPE, hidden=(40,), encoding=Poisson(6), head="single", training="dsr", neuron=DSRLIF, seed=0)
+    made.head.requires_grad_(False)
+    optimiser = torch.optim.SGD(made.layers.parameters(), lr=0.1)
+    first, second = (made(torch.rand(6, 30)).square().sum() for _ in range(2))
+    first.backward()
+    optimiser.step()
+    second.backward()
+    x, frozen = torch.rand(2, 4, requires_grad=True), Linear(4, 3).requires_grad_(False)
+    pre = x * 1
+    output = frozen(pre, product=functional.linear(pre, frozen.weight, frozen.bias))
+    pre.data.zero_()
+    pre.detach().add_(1)
+    output.sum().backward()
+    torch.testing.assert_close(x.grad, frozen.weight.sum(0).expand(2, 4))
+
+
+def test_a_layer_without_units_has_gradients_without_values():
+    behind = Layer(Linear(8, 0), DSRLIF())
+    signal = Layer(Linear(30, 8), DSRLIF()).by_rates(Signal(values=torch.rand(4, 30), time_steps=6, constant=True))
+    behind.by_rates(signal).credit.sum().backward()
+    assert behind.synapse.weight.grad.shape == (0, 8)
+
+
+def test_shapes_are_told_on_the_meta_device():
+    assert network().to("meta")(torch.rand(6, 30, dtype=torch.float64, device="meta")).shape == (6, 5)
 
 
 def test_the_output_a_watcher_sees_is_the_product_and_may_be_changed_in_place():

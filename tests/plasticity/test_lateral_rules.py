@@ -123,3 +123,15 @@ def test_silence_before_and_after_activity_does_no_harm():
 def test_a_rate_that_is_no_share_is_refused(rate):
     with pytest.raises(BadInput, match="learning_rate"):
         SimilarityMatching(learning_rate=rate)
+
+
+@pytest.mark.parametrize("rule", [HebbianRule(), SimilarityMatching()], ids=lambda rule: type(rule).__name__)
+def test_rows_learn_in_their_own_type_under_autocast(rule):
+    rows = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    alone, cast = LateralCircuit(4, rule=rule), LateralCircuit(4, rule=rule)
+    for circuit in (alone, cast):
+        circuit.grow(2)
+    alone.hebbian_update(rows)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast.hebbian_update(rows)
+    assert torch.equal(cast.new, alone.new)

@@ -316,6 +316,35 @@ def test_an_infinite_current_saturates_and_silences_nobody():
     assert not v.isnan().any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sequences_spike_bit_for_bit_as_single_steps_do(dtype):
+    draws = torch.Generator().manual_seed(1)
+    currents = {"over time": (torch.rand(60, 20, 999, generator=draws, dtype=dtype) * 4, None)}
+    currents |= {"constant": (torch.rand(20, 999, generator=draws, dtype=dtype) * 4, 60)}
+    currents |= {
+        f"at threshold {level}": (torch.full((1, 1), SHARE * level, dtype=dtype), 1500) for level in (0.05, 0.3, 1.7)
+    }
+    for name, (current, steps) in currents.items():
+        neuron = DSRLIF(threshold=float(name.split()[-1]) if "threshold" in name else THRESHOLD)
+        run = neuron if steps is None else lambda now, neuron=neuron, steps=steps: neuron.constant(now, steps)
+        with torch.no_grad():
+            spikes, v = run(current)
+        stepped, after = run(current.clone().requires_grad_())
+        assert torch.equal(spikes, stepped), name
+        assert torch.equal(v, after), name
+
+
+def test_half_precision_has_the_range_for_slow_membranes():
+    spikes, v = DSRLIF(tau_membrane_ms=1e6)(torch.full((20, 1, 3), 100.0, dtype=torch.float16))
+    assert not spikes.any()
+    assert v.isfinite().all()
+    with torch.no_grad():
+        response = DSRLIF(tau_membrane_ms=1e6).respond(
+            torch.full((20, 1, 3), 1.0, dtype=torch.float16), torch.zeros(1, 3, dtype=torch.float16), scale=2.0
+        )
+    assert response.rate.isfinite().all()
+
+
 def test_a_network_learns_under_autocast():
     network = MLP(shape(30), hidden=(40, 35), encoding=Direct(T), head="single", training="dsr", neuron=DSRLIF)
     with torch.autocast("cpu", dtype=torch.bfloat16):
