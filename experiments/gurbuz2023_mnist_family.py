@@ -95,9 +95,8 @@ def readouts(claims: list[Claim], seeds: range, out: str) -> int:
                 tasks = range(len(run.stream))
                 seen = evaluate(run.learner, TestSets(run.stream), tasks, seed=run.job.seed, device="cpu")
                 kilobytes = ((cost := run.learner.cost()).memory_bytes + cost.auxiliary_bytes) / 1000
-                within = [a for a in seen.accuracy_within_task if a is not None]
-                among_all = [a for a in seen.accuracy if a is not None]
-                cells.append([statistics.fmean(among_all), statistics.fmean(within), kilobytes])
+                both = ([a for a in of if a is not None] for of in (seen.accuracy, seen.accuracy_within_task))
+                cells.append([*map(statistics.fmean, both), kilobytes])
             key = f"{claim.label}, {claim.model}, {name}"
             found[key] = cells
             mean = [statistics.fmean(column) for column in zip(*cells, strict=True)]
@@ -117,5 +116,5 @@ if __name__ == "__main__":
     quick = [claim for claim in CLAIMS if claim.model == "sharp:rate" and "MNIST" in claim.label.split(", ")]
     sized = (WHOLE, range(1), f"{OUT}_whole") if "whole" in flags else (CLAIMS, SEEDS, OUT)
     chosen, seeds, out = (quick, SEEDS, OUT) if "quick" in flags else sized
-    failed = tabulate("SHARP on the MNIST family, discriminants", chosen, seeds=seeds, out=out)
-    sys.exit(failed or readouts(chosen, seeds, out))
+    title = "SHARP on the MNIST family, discriminants"
+    sys.exit(tabulate(title, chosen, seeds=seeds, out=out) or readouts(chosen, seeds, out))

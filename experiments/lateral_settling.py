@@ -26,8 +26,7 @@ STEPS = (2, 5, 10, 20, 40, 80, 160)
 SCALE = 8.0  # largest answer of a lateral neuron; images of unit mean square have a norm of 8
 KINDS = ("spike-rates", "settling")
 RULES, LINES = {"repaired": True, "published": False}, {"repaired": "-", "published": "--"}
-WIDTHS = {"spike-rates": 3.0, "settling": 1.2, "linear": 1.5}  # where two say the same, both are to be seen
-COLOURS = {"spike-rates": "C0", "settling": "C1", "linear": "0.4"}
+STYLES = {"spike-rates": {"color": "C0", "lw": 3.0}, "settling": {"color": "C1", "lw": 1.2}, "linear": {"color": "0.4"}}
 STREAM = {"tasks": "4", "normalise": "standardise"}
 ROWS = {"rows": "fixed", "rows_first": (12, 30, 30), "rows_later": (12,)}
 MODEL = ROWS | {"hidden": (200, 200), "epochs": 10, "rule": "oja"}
@@ -82,12 +81,11 @@ def plot(errors: dict[str, list[float]], kept: dict[str, list[list[float]]], pat
     for name, values in errors.items():
         kind, rule = name.split(", ")
         if min(values) > 1e-10:  # linear neurons on repaired rows leave rounding errors
-            left.loglog(STEPS, values, LINES[rule], color=COLOURS[kind], lw=WIDTHS[kind], marker="o", ms=4, label=name)
+            left.loglog(STEPS, values, LINES[rule], marker="o", ms=4, label=name, **STYLES[kind])
     left.set(xlabel="lateral steps", ylabel="energy left inside the rows' span", title="Projection")
     for kind in KINDS:
         spread = 100 * torch.tensor(kept[kind])
-        style = {"color": COLOURS[kind], "lw": WIDTHS[kind], "marker": "o", "ms": 4}
-        right.errorbar(STEPS, spread.mean(1), spread.std(1), label=kind, **style)
+        right.errorbar(STEPS, spread.mean(1), spread.std(1), marker="o", ms=4, label=kind, **STYLES[kind])
     for name, style, label in (("linear", "--", "linear"), ("none", ":", "no")):
         right.axhline(100 * statistics.fmean(kept[name][0]), color="0.4", ls=style, label=f"{label} lateral neurons")
     right.set(xlabel="lateral steps", ylabel="average accuracy, %", title="Memory of four permutations", xscale="log")

@@ -93,10 +93,10 @@ def step(optimiser: optim.Optimizer, loss: torch.Tensor) -> None:
     optimiser.step()
 
 
-def main() -> int:
+def main(record: bool) -> int:
     """Run, print and save."""
     OUT.mkdir(parents=True, exist_ok=True)
-    if "--record" in sys.argv:
+    if record:
         for name, variant in RECORDED.items():
             traces = OUT / f"{name}.h5"
             print(f"{name}: {100 * accuracy(0, *variant, traces):.1f} %; neurocl show {traces}", flush=True)
@@ -117,5 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    asked(__doc__, "record")
-    sys.exit(main())
+    sys.exit(main("record" in asked(__doc__, "record").flags))
