@@ -41,7 +41,7 @@ Validation = Annotated[
     float | None,
     typer.Option(
         help="To choose settings by: judge on this share of every class's training samples, held out, and not on test "
-        "samples; results go to a folder of their own.",
+        "samples; without --out, results go to a folder of their own.",
         metavar="SHARE",
     ),
 ]

@@ -49,7 +49,7 @@ def template(
 
 def judged_by(settings: Sequence[str] | None, share: float | None) -> list[str]:
     """Return the settings with those of ``--validation SHARE``."""
-    held_out = [] if share is None else [f"stream.validation={share:g}", "stream.judged_on=validation"]
+    held_out = [] if share is None else [f"stream.validation={share!r}", "stream.judged_on=validation"]
     return [*(settings or ()), *held_out]
 
 

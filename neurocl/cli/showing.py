@@ -88,7 +88,8 @@ def print_run(folder: Path) -> None:
     title = (
         f"{results['model']} ({results['coding']}) on {results['stream']}, {results['setting']}, seed {results['seed']}"
     )
-    console.print(title, style="bold", markup=False)
+    held_out = ", judged on held-out training samples" if results.get("judged_on") == "validation" else ""
+    console.print(title + held_out, style="bold", markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2), show_header=False)
     for key, value in [*results.items(), *results["cost"].items()]:
         if isinstance(value, int | float):

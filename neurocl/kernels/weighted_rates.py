@@ -42,7 +42,7 @@ def subtracting_spikes(
 
     Where :math:`a` is not 1, the membrane is kept in units of :math:`(1 - keep)\,a`, which leaves three passes over the
     neurons a step; a constant current takes as many. Otherwise every operation is that of the neurons' single step, so
-    that spikes and membranes are bit for bit the same.
+    that spikes and membranes of 32 and 64 bits are bit for bit the same.
 
     Args:
         current: ``[T, ...]``; ``[...]`` where ``time_steps`` says how often it comes.
@@ -65,12 +65,10 @@ def subtracting_spikes(
         gain = (1 - keep) * scale / unit
         v.div_(unit)
         level = torch.full((), fire_at / unit, dtype=v.dtype, device=v.device)  # compared faster than a number
-        drive = current if gain == 1 else torch.empty_like(v)
-        if time_steps is not None and gain != 1:
-            torch.mul(current, gain, out=drive)
+        drive = current if gain == 1 or time_steps is None else current * gain
         for t, fired in enumerate(spikes.unbind(0)):
             if time_steps is None:
-                drive = current[t] if gain == 1 else torch.mul(current[t], gain, out=drive)
+                drive = current[t] if gain == 1 else current[t] * gain
             torch.add(drive, v, alpha=keep, out=v)
             torch.ge(v, level, out=fired)
             v.sub_(fired, alpha=threshold / unit)

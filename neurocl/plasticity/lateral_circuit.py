@@ -5,12 +5,16 @@ that the Hebbian change of H is the anti-Hebbian one of the feedback. Rows of ea
 of the task at hand learn and do not project yet.
 """
 
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import wraps
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurocl.kernels.transforms import inside_autocast
 from neurocl.plasticity.activity import check_activity, check_rows, energy_of
 from neurocl.plasticity.lateral_neurons import LateralNeurons, LinearNeurons, check_neurons
 from neurocl.plasticity.lateral_rules import HebbianRule, LateralRule, check_rule
@@ -22,6 +26,18 @@ ORTHONORMALISE = ("never", "task", "update")
 MEMORY = 0.9  # of the running energies: about the last 10 updates
 PATIENCE = 16  # updates between two looks at what is left; fewer in the beginning of a task
 RECENT = 512  # rows of activity that such a look is taken at
+
+
+def in_own_type(method: Callable[..., None]) -> Callable[..., None]:
+    """Let a method of a circuit compute in the type of its rows, whatever ``torch.autocast`` it is called in."""
+
+    @wraps(method)
+    def outside(circuit: "LateralCircuit", *args: Any, **options: Any) -> None:
+        device = circuit.old.device.type
+        with torch.autocast(device, enabled=False) if inside_autocast(device) else nullcontext():
+            method(circuit, *args, **options)
+
+    return outside
 
 
 class LateralCircuit(nn.Module):
@@ -115,6 +131,7 @@ class LateralCircuit(nn.Module):
         every = torch.cat([self.old, self.new])
         return float((every @ every.T - torch.eye(len(every)).to(every)).abs().max()) if len(every) else 0.0
 
+    @in_own_type
     def grow(self, rows: int) -> None:
         """Add ``rows`` rows that learn, random and orthonormal to one another; 0 adds none.
 
@@ -146,6 +163,7 @@ class LateralCircuit(nn.Module):
         """Return what the new rows answer to what reaches them, before feedback."""
         return self.neurons.feedforward(source @ self.new.T)
 
+    @in_own_type
     @torch.no_grad()
     def hebbian_update(self, rows: Float[Tensor, "sample pre"]) -> None:
         r"""Let the new rows learn from activity, by the rule, from what the old rows leave over.
@@ -160,8 +178,7 @@ class LateralCircuit(nn.Module):
         check_rows(rows, self.old)
         if rows.device.type == "cpu":  # elsewhere the host would wait; there `consolidate` looks
             check_activity(rows)
-        with torch.autocast(rows.device.type, enabled=False):
-            self.learn_from(rows)
+        self.learn_from(rows)
 
     def learn_from(
         self, rows: Float[Tensor, "sample pre"], unexplained: Float[Tensor, "sample pre"] | None = None
@@ -189,6 +206,7 @@ class LateralCircuit(nn.Module):
                 "use SimilarityMatching, or scale the activity down"
             )
 
+    @in_own_type
     def consolidate(self) -> None:
         """Freeze the new rows: from now on they project. Rows that add no direction are dropped, unless ``"never"``.
 

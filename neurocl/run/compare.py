@@ -267,9 +267,7 @@ def notes_on(configs: Sequence[dict[str, Any]], setting: str) -> list[str]:
         else []
     )
     judges = {config["stream_options"].get("judged_on") for config in configs}
-    held_out = (
-        ["judged on held-out training samples; test samples were not looked at"] if "validation" in judges else []
-    )
+    held_out = ["judged on held-out training samples, not on test samples"] if "validation" in judges else []
     return [
         *held_out,
         f"hardware: {'; '.join(sorted(machines))}",

@@ -10,7 +10,7 @@ These options are common to all builders (and to ``neurocl.streams.open``):
 - ``validation``: share of each class's training samples to hold out, chosen by the seed (default 0). Hyperparameters
   belong on these, never on test samples;
 - ``judged_on``: ``"test"`` (default), or ``"validation"``: held-out training samples take the place of the test
-  samples, which are not looked at; ``test_per_class`` then limits nothing.
+  samples, of which the type and range of their values alone is used; ``test_per_class`` then limits nothing.
 """
 
 from collections.abc import Sequence
@@ -103,12 +103,6 @@ def prepare(
     train = _per_class(data.train_classes, "train_per_class", train_per_class, subset, seed)
     test = _per_class(data.test_classes, "test_per_class", test_per_class, subset, seed)
     held_out = _hold_out(data.train_classes, train, share, seed)
-    untested = np.setdiff1d(np.arange(len(data.class_names)), data.test_classes)
-    if len(untested):
-        raise BadInput(
-            f"class {data.class_names[untested[0]]!r} of {data.name} has no test samples: "
-            "add some, or drop its training samples"
-        )
     if check_name("judge", judged_on, JUDGES) == "validation":
         if share == 0:
             raise BadInput(
@@ -117,6 +111,12 @@ def prepare(
             )
         data = replace(data, test=data.train, test_classes=data.train_classes)
         test = held_out
+    untested = np.setdiff1d(np.arange(len(data.class_names)), data.test_classes)
+    if len(untested):
+        raise BadInput(
+            f"class {data.class_names[untested[0]]!r} of {data.name} has no test samples: "
+            "add some, or drop its training samples"
+        )
     return Prepared(
         data=data,
         order=_class_order(data, class_order, seed),

@@ -82,6 +82,8 @@ def test_settings_are_chosen_on_held_out_samples_in_a_folder_of_their_own(call):
     assert code == 0
     assert "judged on held-out training samples" in shown
     (run,) = Path("results/split-digits+tasks=5+validation=0.25+judged_on=validation").rglob("results.json")
+    assert json.loads(run.read_text())["judged_on"] == "validation"
+    assert "judged on held-out training samples" in call("show", str(run.parent))[1]
     options = json.loads((run.parent / "config.json").read_text())["stream_options"]
     assert options == {"tasks": "5", "validation": "0.25", "judged_on": "validation"}
 

@@ -129,9 +129,11 @@ def test_a_rate_that_is_no_share_is_refused(rate):
 def test_rows_learn_in_their_own_type_under_autocast(rule):
     rows = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     alone, cast = LateralCircuit(4, rule=rule), LateralCircuit(4, rule=rule)
-    for circuit in (alone, cast):
-        circuit.grow(2)
-    alone.hebbian_update(rows)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast.hebbian_update(rows)
-    assert torch.equal(cast.new, alone.new)
+    for circuit, enabled in ((alone, False), (cast, True)):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            for task in range(2):
+                circuit.grow(2 - task)
+                circuit.hebbian_update(rows.roll(task, 1))
+                circuit.consolidate()
+    assert torch.equal(cast.old, alone.old)
+    assert cast.drift < 1e-6

@@ -173,6 +173,15 @@ def test_who_judges_on_held_out_samples_never_looks_at_test_samples(spec: str) -
         assert not trained & set(found.sample_ids.tolist())
 
 
+def test_classes_without_test_samples_can_be_judged_on_held_out_ones() -> None:
+    x, y, x_test, y_test = arrays(4, train=10)
+    rest = y_test != 3
+    with pytest.raises(BadInput, match="has no test samples"):
+        streams.split(x, y, x_test[rest], y_test[rest], validation=0.2)
+    stream = streams.split(x, y, x_test[rest], y_test[rest], validation=0.2, judged_on="validation")
+    assert stream.test(1).labels.bincount().tolist() == [0, 0, 2, 2]
+
+
 def test_skew_makes_the_first_classes_frequent() -> None:
     counts = []
     for skew in (1.0, 0.3):
