@@ -188,7 +188,7 @@ def results_of(history: History, description: dict[str, Any]) -> dict[str, Any]:
     told = setting == "task-incremental"  # which task it is: nothing to infer, and no way to prefer the last one
     return {
         **{key: description[key] for key in ("model", "coding", "stream", "setting", "seed")},
-        "judged_on": description["stream_options"].get("judged_on", "test"),
+        "judged_on": description.get("stream_options", {}).get("judged_on", "test"),
         "tasks": len(accuracy),
         "accuracy": history.accuracy,
         "average_accuracy": metrics.average_accuracy(accuracy),

@@ -107,6 +107,7 @@ def test_forward_transfer_is_measured_in_domain_incremental_streams_only(stream,
     results = results_of(run(softmax(data), data), {**shown, "setting": data.setting})
     assert all(value is not None for value in (results["accuracy"][0][1], results["accuracy"][1][2]))
     assert results["accuracy"][0][2] is None
+    assert results["judged_on"] == "test"
     assert results["untrained_accuracy"] == [0.5, 0.5, 0.5]
     ahead = (results["accuracy"][0][1] - 0.5 + results["accuracy"][1][2] - 0.5) / 2
     assert results["forward_transfer"] == pytest.approx(ahead)
