@@ -75,8 +75,8 @@ class _Credit(torch.autograd.Function):
         (credit,), grad = ctx.saved_tensors, grad_outputs[0]
         of_bias = ctx.needs_input_grad[3]
         if ctx.layout is None:
-            rows = rows_of(grad)
-            weight = rows.t() @ rows_of(credit)
+            rows = _as_rows(grad)
+            weight = rows.t() @ _as_rows(credit)
             return None, None, weight, rows.sum(0) if of_bias else None, None
         weight = nn.grad.conv2d_weight(credit, ctx.shape, grad, *ctx.layout)
         return None, None, weight, grad.sum((0, 2, 3)) if of_bias else None, None
@@ -96,12 +96,12 @@ class _Given(torch.autograd.Function):
     # pyrefly: ignore [bad-override]  # torch's stub hides the name of ctx
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         (pre, weight), grad, wants = ctx.saved_tensors, grad_outputs[0], ctx.needs_input_grad
-        rows = rows_of(grad)
-        of_weight = rows.t() @ rows_of(pre) if wants[2] else None
+        rows = _as_rows(grad)
+        of_weight = rows.t() @ _as_rows(pre) if wants[2] else None
         return None, grad @ weight if wants[1] else None, of_weight, rows.sum(0) if wants[3] else None
 
 
-def rows_of(values: Tensor) -> Tensor:
+def _as_rows(values: Tensor) -> Tensor:
     """Return ``values`` with all axes but the last taken as one, also where the last is empty."""
     return values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
 

@@ -112,6 +112,7 @@ class HebbianRule:
             answer = rows.answer_of(source)
             left = torch.addmm(unexplained, answer, rows.new, alpha=-1)
             first = first or [answer, left]
+            # the first argument counts nothing (beta=0): the mean comes with the product, without a pass of its own
             change = torch.addmm(rows.new, answer.T, left, beta=0, alpha=1 / max(1, len(source)))
             rows.velocity.lerp_(change.clamp_(-self.clamp, self.clamp), 1 - self.momentum)
             rows.new.add_(rows.velocity, alpha=self.learning_rate)
